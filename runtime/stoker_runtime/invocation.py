@@ -1,0 +1,136 @@
+"""One invocation on its way through the platform: what the gateway makes, the dispatcher queues, and a replica answers.
+
+The rule that must not break: an invocation ends exactly once, and ``on_done`` is called exactly once, on the loop's
+thread, whatever happens to workers, clients or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+from stoker.errors import PlatformError
+from stoker_runtime.clock import monotonic_ns
+
+
+class Priority(IntEnum):
+    """Lower runs first."""
+
+    INTERACTIVE = 0
+    BACKGROUND = 1
+
+
+class Outcome:
+    """How an invocation ended: a result, or an error of the tree (never both)."""
+
+    __slots__ = ("body", "content_type", "error", "headers", "http_status", "streamed")
+
+    def __init__(
+        self,
+        body: bytes | memoryview = b"",
+        content_type: str = "",
+        *,
+        http_status: int = 0,
+        headers: list[tuple[str, str]] | None = None,
+        error: PlatformError | None = None,
+        streamed: bool = False,
+    ) -> None:
+        self.body = body
+        self.content_type = content_type  # "" = application/json
+        self.http_status = http_status  # 0 = 200
+        self.headers = headers
+        self.error = error
+        self.streamed = streamed  # chunks came before; body is empty
+
+
+class Invocation:
+    """One call. Written by the gateway, then by the dispatcher only. Times are ``monotonic_ns`` stamps, phases in ns."""
+
+    __slots__ = (
+        "accept",
+        "accepted_ns",
+        "attempt",
+        "batch_size",
+        "body",
+        "call_id",
+        "cancel",
+        "cold_phases_ns",
+        "content_type",
+        "cost",
+        "deadline_ns",
+        "decode_ns",
+        "done_ns",
+        "encode_ns",
+        "encoding",
+        "execute_ns",
+        "is_cold",
+        "method",
+        "on_chunk",
+        "on_done",
+        "on_phase",
+        "outcome",
+        "priority",
+        "replica_id",
+        "request_id",
+        "revision_number",
+        "sent_ns",
+        "started_ns",
+        "state",
+    )
+
+    def __init__(
+        self,
+        body: bytes,
+        content_type: str,
+        on_done: Callable[[Invocation], None],
+        *,
+        request_id: str = "",
+        method: str = "",
+        accept: str = "",
+        encoding: int = 0,
+        priority: Priority = Priority.INTERACTIVE,
+        deadline_ns: int = 0,
+        accepted_ns: int = 0,
+    ) -> None:
+        self.body = body
+        self.content_type = content_type
+        self.on_done = on_done
+        self.on_chunk: Callable[[bytes, str], None] | None = None
+        """Called with (item, content type) for each streamed item; None: the caller wants one JSON array at the end."""
+        self.on_phase: Callable[[str], None] | None = None
+        """Called with the name of each cold-start phase while the call is held."""
+        self.cancel: Callable[[], None] | None = None
+        """Set by the dispatcher on submit; the gateway calls it when the client goes away. Safe to call twice."""
+        self.request_id = request_id
+        self.method = method
+        self.accept = accept
+        self.encoding = encoding
+        self.priority = priority
+        self.deadline_ns = deadline_ns  # 0 = none but the function's own
+        self.accepted_ns = accepted_ns or monotonic_ns()
+        self.sent_ns = 0  # when its frame was written to the replica
+        self.started_ns = 0
+        self.done_ns = 0
+        self.decode_ns = 0
+        self.execute_ns = 0
+        self.encode_ns = 0
+        self.is_cold = False
+        self.cold_phases_ns: dict[str, int] | None = None
+        """place, zygote, fork, verify, unpickle, enter, warmup: the part of the start this call waited for."""
+        self.batch_size = 1
+        self.replica_id = ""
+        self.revision_number = 0
+        self.call_id = 0
+        self.cost = 1.0
+        self.attempt = 0
+        self.state = 0
+        self.outcome: Outcome | None = None
+
+    def finish(self, outcome: Outcome) -> bool:
+        """End it, once; False if it had ended before."""
+        if self.outcome is not None:
+            return False
+        self.outcome = outcome
+        self.done_ns = monotonic_ns()
+        self.on_done(self)
+        return True
