@@ -16,7 +16,7 @@ if str(ROOT) not in sys.path:
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left_behind() -> Iterator[None]:
     """After the last test, this process has no child, and no descendant was orphaned to it."""
-    from tests.support.processes import children_that_stay, become_subreaper
+    from tests.support.processes import become_subreaper, children_that_stay
 
     become_subreaper()
     yield

@@ -82,9 +82,7 @@ class InvalidArguments(InvalidInput):
     status = 422
     phase = "decode"
 
-    def __init__(
-        self, detail: str, *, errors: tuple[tuple[str, str], ...] = (), hint: str | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, errors: tuple[tuple[str, str], ...] = (), hint: str | None = None) -> None:
         super().__init__(detail, hint=hint)
         self.errors = errors
 

@@ -72,9 +72,7 @@ class Scaling:
             _number("scaling.target_concurrency", self.target_concurrency, above=0)
         if self.keep_alive_s != ADAPTIVE:
             if isinstance(self.keep_alive_s, str):
-                raise InvalidOption(
-                    f'scaling.keep_alive_s must be seconds or "adaptive", got {self.keep_alive_s!r}'
-                )
+                raise InvalidOption(f'scaling.keep_alive_s must be seconds or "adaptive", got {self.keep_alive_s!r}')
             _number("scaling.keep_alive_s", self.keep_alive_s, least=0, most=30 * 86_400)
 
 
@@ -193,7 +191,7 @@ def check_name(option: str, value: object) -> None:
     """A lower-case DNS-like label; raises ``InvalidOption``."""
     if not isinstance(value, str) or not NAME.match(value):
         raise InvalidOption(
-            f"{option} must be 1 to 63 of a-z, 0-9, '-' and '_', starting and ending with a letter or digit, got {value!r}"
+            f"{option} must be 1 to 63 of a-z, 0-9, '-', '_', with a letter or digit at both ends, got {value!r}"
         )
 
 

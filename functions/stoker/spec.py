@@ -97,10 +97,6 @@ def _mapping(key: str, value: object) -> Mapping[str, Any]:
 
 
 def _strings(key: str, value: object) -> tuple[str, ...]:
-    if (
-        isinstance(value, str)
-        or not isinstance(value, (list, tuple))
-        or not all(isinstance(v, str) for v in value)
-    ):
+    if isinstance(value, str) or not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         raise InvalidOption(f"{key} must be a list of strings, got {value!r}")
     return tuple(value)

@@ -44,7 +44,9 @@ class LoadHeader(msgspec.Struct, array_like=True, frozen=True):
     method: str  # "" for a function; a method's name, or "__call__", for a class
     spec_json: bytes  # FunctionSpec, see stoker.spec
     bundle_sha256: str
-    public_key: bytes  # ed25519, 32 raw bytes; b"" where the platform itself made the bundle unsigned (never by default)
+    public_key: (
+        bytes  # ed25519, 32 raw bytes; b"" where the platform itself made the bundle unsigned (never by default)
+    )
     env: dict[str, str]  # user env and secrets; set before user code is imported
     warmup_json: bytes  # b"" = none; a call body run before LOADED
     scratch_dir: str
@@ -90,7 +92,7 @@ class CallEncoding(IntEnum):
 
 
 class CallsHeader(msgspec.Struct, array_like=True, frozen=True):
-    """Calls to run. ``batched``: one execution with lists; else one after the other (or at once, for async functions)."""
+    """Calls to run. ``batched``: one execution with lists; else one by one (or at once, for async functions)."""
 
     batched: bool
     calls: list[CallHeader]
@@ -152,9 +154,7 @@ INITIAL_CREDIT_CHUNKS: Final = 32
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def pack(
-    kind: FrameKind, header: msgspec.Struct | None, *bodies: bytes | memoryview
-) -> list[bytes | memoryview]:
+def pack(kind: FrameKind, header: msgspec.Struct | None, *bodies: bytes | memoryview) -> list[bytes | memoryview]:
     """The buffers of one frame, ready for ``writelines`` / ``sendmsg``: no body is copied."""
     encoded = b"" if header is None else _encode(header)
     body_bytes = 0

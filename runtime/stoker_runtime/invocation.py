@@ -44,7 +44,7 @@ class Outcome:
 
 
 class Invocation:
-    """One call. Written by the gateway, then by the dispatcher only. Times are ``monotonic_ns`` stamps, phases in ns."""
+    """One call. Written by the gateway, then by the dispatcher only. Times are ``monotonic_ns`` stamps."""
 
     __slots__ = (
         "accept",
