@@ -1,0 +1,1 @@
+"""The invocation path's own small room, beside the ASGI app that serves everything else."""
