@@ -50,6 +50,7 @@ class LoadHeader(msgspec.Struct, array_like=True, frozen=True):
     env: dict[str, str]  # user env and secrets; set before user code is imported
     warmup_json: bytes  # b"" = none; a call body run before LOADED
     scratch_dir: str
+    signature: bytes = b""  # detached ed25519 over the bundle's hash; checked before anything is unpickled
 
 
 class ProgressHeader(msgspec.Struct, array_like=True, frozen=True):
