@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint unit bench clean install
+.PHONY: demo test lint unit bench clean install examples-env
 
 install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
@@ -16,6 +16,9 @@ $(VENV)/.installed: pyproject.toml
 
 demo: install
 	$(BIN)/python examples/demo.py
+
+examples-env: install
+	$(PYTHON) examples/environment.py .cache/examples-env
 
 lint: install
 	$(BIN)/ruff format --check .
