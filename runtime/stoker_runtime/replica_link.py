@@ -1,0 +1,342 @@
+"""The platform's end of one worker's socket: writes calls, reads results, knows what is in flight.
+
+The rule that must not break: every call that was sent is handed back to the owner exactly once, as a result or by
+``take_in_flight`` when the worker is lost; whatever a worker sends, this process lives on.
+
+A worker of concurrency 1 runs its frames in order, one call (or batch) a frame. So the head of ``frames`` is what may
+be running, and it started when it was sent or when the last result before it arrived, whichever was later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from stoker_runtime.frame_buffer import BrokenFrame, Frame, FrameBuffer
+from stoker_runtime.frames import (
+    CallHeader,
+    CallsHeader,
+    CancelHeader,
+    ChunkHeader,
+    CreditHeader,
+    FrameKind,
+    ResultHeader,
+    ResultsHeader,
+    pack,
+)
+from stoker_runtime.invocation import Invocation
+
+log = logging.getLogger(__name__)
+
+_JOIN_BYTES: Final = 64 * 1024
+"""Frames up to this size are joined into one write; larger bodies are never copied."""
+_WRITE_HIGH_BYTES: Final = 4 * 1024 * 1024
+
+_RESULTS: Final = int(FrameKind.RESULTS)
+_CHUNK: Final = int(FrameKind.CHUNK)
+
+
+class LinkOwner(Protocol):
+    """Who is told what a link reads: the dispatcher."""
+
+    def now_ns(self) -> int: ...
+
+    def on_result(
+        self, link: ReplicaLink, invocation: Invocation, result: ResultHeader, body: bytes | memoryview, now_ns: int
+    ) -> None: ...
+
+    def on_chunk(
+        self, link: ReplicaLink, invocation: Invocation, chunk: ChunkHeader, body: bytes | memoryview
+    ) -> None: ...
+
+    def on_frame_answered(self, link: ReplicaLink, frame: SentFrame, now_ns: int) -> None: ...
+
+    def on_settled(self, link: ReplicaLink) -> None:
+        """All that was readable has been told; the link may have room now."""
+        ...
+
+    def on_lost(self, link: ReplicaLink, reason: str) -> None: ...
+
+
+class SentFrame:
+    """One CALLS frame that is not fully answered."""
+
+    __slots__ = ("batched", "busy_ns", "cost", "failed", "first_id", "last_id", "open", "sent_ns", "size", "started_ns")
+
+    def __init__(self, first_id: int, size: int, batched: bool, cost: float, sent_ns: int) -> None:
+        self.first_id = first_id
+        self.last_id = first_id + size - 1
+        self.size = size
+        self.open = size
+        self.batched = batched
+        self.cost = cost
+        self.sent_ns = sent_ns
+        self.started_ns = 0
+        self.busy_ns = 0
+        """What the worker says that it spent: decode, execute, encode."""
+        self.failed: list[tuple[Invocation, ResultHeader, bytes | memoryview]] | None = None
+        """Calls of a batch that failed as a whole, with what the worker said."""
+
+
+class ReplicaLink(asyncio.BufferedProtocol):
+    """One replica, as the dispatcher sees it. Made with ``await ReplicaLink.open(...)``; lives on the loop's thread."""
+
+    def __init__(
+        self,
+        replica_id: str,
+        *,
+        concurrency: int = 1,
+        on_lost: Callable[[ReplicaLink, str], None] | None = None,
+        on_timeout: Callable[[ReplicaLink], None] | None = None,
+    ) -> None:
+        self.replica_id = replica_id
+        self.concurrency = concurrency
+        self.on_lost = on_lost
+        """Called once with the reason when the socket closes, after the owner has taken the calls back."""
+        self.on_timeout = on_timeout
+        """Called when a call ran past ``timeout_s``: the replica is to be killed. It takes nothing new from then on."""
+        self.owner: LinkOwner | None = None
+        self.is_accepting = True
+        self.is_lost = False
+        self.is_writable = True
+        self.in_flight: dict[int, Invocation] = {}
+        self.frames: deque[SentFrame] = deque()
+        self.last_result_ns = 0
+        self.last_used_ns = 0
+        self._next_id = 1
+        self._transport: asyncio.Transport | None = None
+        self._buffer = FrameBuffer()
+        self.get_buffer = self._buffer.get_buffer  # type: ignore[method-assign]
+        self._decode_results = msgspec.msgpack.Decoder(ResultsHeader).decode
+        self._decode_chunk = msgspec.msgpack.Decoder(ChunkHeader).decode
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    @classmethod
+    async def open(
+        cls,
+        sock: socket.socket,
+        replica_id: str,
+        *,
+        concurrency: int = 1,
+        on_lost: Callable[[ReplicaLink, str], None] | None = None,
+        on_timeout: Callable[[ReplicaLink], None] | None = None,
+    ) -> ReplicaLink:
+        """Take over the platform's end of a loaded worker's socket."""
+        link = cls(replica_id, concurrency=concurrency, on_lost=on_lost, on_timeout=on_timeout)
+        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=sock)
+        return link
+
+    # --- what the dispatcher asks -----------------------------------------------------------------------------------
+
+    def running(self) -> tuple[SentFrame | None, int]:
+        """The frame that may be running on a worker of concurrency 1, and since when."""
+        if not self.frames:
+            return None, 0
+        head = self.frames[0]
+        return head, max(head.sent_ns, self.last_result_ns)
+
+    def calls_of(self, frame: SentFrame) -> list[Invocation]:
+        """The calls of a frame that are not answered yet."""
+        found = (self.in_flight.get(call_id) for call_id in range(frame.first_id, frame.last_id + 1))
+        return [invocation for invocation in found if invocation is not None]
+
+    def take_in_flight(self) -> tuple[list[Invocation], list[Invocation]]:
+        """Everything unanswered, as (may have started, not started); the link forgets it."""
+        started: list[Invocation] = []
+        if self.concurrency == 1 and self.frames:
+            started = self.calls_of(self.frames[0])
+        elif self.concurrency > 1:
+            started = list(self.in_flight.values())
+        begun = {id(invocation) for invocation in started}
+        waiting = [invocation for invocation in self.in_flight.values() if id(invocation) not in begun]
+        self.in_flight.clear()
+        self.frames.clear()
+        return started, waiting
+
+    def send_calls(self, calls: Sequence[Invocation], *, batched: bool, now_ns: int) -> None:
+        """One frame with all of ``calls``: a batch, or calls to run at once."""
+        self._write(self._frame(calls, batched, now_ns))
+
+    def send_each(self, calls: Sequence[Invocation], *, now_ns: int) -> None:
+        """A frame for each call, in one write: the worker runs them in order, and only the head may be running."""
+        buffers: list[bytes | memoryview] = []
+        for call in calls:
+            buffers += self._frame((call,), False, now_ns)
+        self._write(buffers)
+
+    def cancel(self, invocation: Invocation) -> None:
+        """Tell the worker that nobody waits for this call; its slot is free when it answers."""
+        if self.in_flight.get(invocation.call_id) is invocation:
+            self._write(pack(FrameKind.CANCEL, CancelHeader([invocation.call_id])))
+
+    def credit(self, invocation: Invocation, chunks: int) -> None:
+        """Let the worker send ``chunks`` more chunks of this call."""
+        if self.in_flight.get(invocation.call_id) is invocation:
+            self._write(pack(FrameKind.CREDIT, CreditHeader(invocation.call_id, chunks)))
+
+    def stop(self) -> None:
+        """Ask the worker to run its exit hooks and leave."""
+        self.is_accepting = False
+        self._write(pack(FrameKind.STOP, None))
+
+    def close(self) -> None:
+        """Drop the connection; the owner gets back what is in flight."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.BufferedProtocol -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        owner = self.owner
+        try:
+            frames = self._buffer.buffer_updated(nbytes)
+            if owner is None or not frames:
+                return
+            now_ns = owner.now_ns()
+            for frame in frames:
+                kind = frame.kind
+                if kind == _RESULTS:
+                    self._on_results(owner, frame, now_ns)
+                elif kind == _CHUNK:
+                    self._on_chunk(owner, frame)
+        except (BrokenFrame, msgspec.MsgspecError, ValueError) as error:
+            self._lose(f"the worker broke the protocol: {error}")
+            return
+        owner.on_settled(self)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lose(f"the worker's socket closed: {error}" if error else "the worker's socket closed")
+
+    def pause_writing(self) -> None:
+        self.is_writable = False
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        if self.owner is not None:
+            self.owner.on_settled(self)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _frame(self, calls: Sequence[Invocation], batched: bool, now_ns: int) -> list[bytes | memoryview]:
+        first_id = call_id = self._next_id
+        headers: list[CallHeader] = []
+        bodies: list[bytes | memoryview] = []
+        cost = 0.0
+        replica_id, in_flight, size = self.replica_id, self.in_flight, len(calls)
+        for call in calls:
+            call.call_id = call_id
+            call.sent_ns = now_ns
+            call.replica_id = replica_id
+            call.batch_size = size if batched else 1
+            cost += call.cost
+            body = call.body
+            deadline_in_ms = max(1, (call.deadline_ns - now_ns) // 1_000_000) if call.deadline_ns else 0
+            headers.append(
+                CallHeader(
+                    call_id,
+                    call.content_type,
+                    len(body),
+                    call.method,
+                    call.request_id,
+                    deadline_in_ms,
+                    call.accept,
+                    call.encoding,
+                )
+            )
+            bodies.append(body)
+            in_flight[call_id] = call
+            call_id += 1
+        self._next_id = call_id
+        self.last_used_ns = now_ns
+        self.frames.append(SentFrame(first_id, size, batched, cost, now_ns))
+        return pack(FrameKind.CALLS, CallsHeader(batched, headers), *bodies)
+
+    def _write(self, buffers: list[bytes | memoryview]) -> None:
+        transport = self._transport
+        if transport is None or self.is_lost:
+            return
+        if len(buffers) == 1:
+            transport.write(buffers[0])
+        elif sum(map(len, buffers)) <= _JOIN_BYTES:
+            transport.write(b"".join(buffers))
+        else:
+            transport.writelines(buffers)
+
+    def _on_results(self, owner: LinkOwner, frame: Frame, now_ns: int) -> None:
+        results = self._decode_results(frame.header).results
+        body = frame.body
+        body_bytes = len(body)
+        is_large = body_bytes > _JOIN_BYTES
+        offset = 0
+        for result in results:
+            end = offset + result.body_bytes
+            if not offset <= end <= body_bytes:
+                raise BrokenFrame(f"result {result.call_id} of {result.body_bytes} bytes passes the frame's end")
+            part: bytes | memoryview
+            part = body[offset:end].toreadonly() if is_large else bytes(body[offset:end])
+            offset = end
+            invocation = self.in_flight.pop(result.call_id, None)
+            if invocation is not None:
+                self._answer(owner, invocation, result, part, now_ns)
+
+    def _answer(
+        self, owner: LinkOwner, invocation: Invocation, result: ResultHeader, body: bytes | memoryview, now_ns: int
+    ) -> None:
+        frames = self.frames
+        sent = frames[0]
+        if not sent.first_id <= result.call_id <= sent.last_id:
+            sent = next(frame for frame in frames if frame.first_id <= result.call_id <= frame.last_id)
+        if not sent.started_ns:
+            sent.started_ns = sent.sent_ns if self.concurrency > 1 else max(sent.sent_ns, self.last_result_ns)
+        invocation.started_ns = sent.started_ns
+        sent.open -= 1
+        spent_ns = result.decode_ns + result.execute_ns + result.encode_ns
+        if spent_ns > sent.busy_ns:
+            sent.busy_ns = spent_ns
+        if sent.open == 0:
+            if sent is frames[0]:
+                frames.popleft()
+            else:
+                frames.remove(sent)
+            self.last_result_ns = now_ns
+        if result.batch_failed and sent.failed is None:
+            sent.failed = []
+        if sent.failed is not None and sent.size > 1 and result.batch_failed:
+            sent.failed.append((invocation, result, body))
+        else:
+            owner.on_result(self, invocation, result, body, now_ns)
+        if sent.open == 0:
+            owner.on_frame_answered(self, sent, now_ns)
+
+    def _on_chunk(self, owner: LinkOwner, frame: Frame) -> None:
+        chunk = self._decode_chunk(frame.header)
+        invocation = self.in_flight.get(chunk.call_id)
+        if invocation is None:
+            return
+        is_large = len(frame.body) > _JOIN_BYTES
+        owner.on_chunk(self, invocation, chunk, frame.body.toreadonly() if is_large else bytes(frame.body))
+
+    def _lose(self, reason: str) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self.is_accepting = False
+        if self._transport is not None:
+            self._transport.abort()
+        if self.owner is not None:
+            self.owner.on_lost(self, reason)
+        if self.on_lost is not None:
+            self.on_lost(self, reason)
