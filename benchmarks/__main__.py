@@ -1,0 +1,46 @@
+"""Every benchmark in turn: `python -m benchmarks [--short] [NAME …]`.
+
+A benchmark is a module of this folder with a `main()` and a docstring that says what it measures. Each runs in a
+process of its own, so that one cannot warm or hurt the next. The exit code is 1 if any of them failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The benchmarks there are, by the mark that they can be run alone."""
+    return sorted(
+        path.stem for path in FOLDER.glob("[a-z]*.py") if "write_results(Path(__file__).stem" in path.read_text()
+    )
+
+
+def run(name: str, *, is_short: bool) -> bool:
+    """One benchmark; whether it ended well."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *(["--short"] if is_short else [])]
+    print(f"\n## {name}\n", flush=True)
+    return subprocess.run(command, cwd=FOLDER.parent).returncode == 0
+
+
+def main() -> None:
+    """Run what was asked for, all of them by default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(names())}")
+    args = parser.parse_args()
+    unknown = set(args.names) - set(names())
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    failed = [name for name in args.names or names() if not run(name, is_short=args.short)]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
