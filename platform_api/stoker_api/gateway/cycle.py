@@ -16,6 +16,7 @@ from stoker_api.gateway.head import RequestHead
 from stoker_api.gateway.ports import Route
 from stoker_api.gateway.problems import INTERNAL, PROBLEM_TYPE, encode_problem, problem, problem_headers
 from stoker_api.gateway.receipts import receipt, refused_timing, server_timing, with_receipt
+from stoker_api.gateway.target import TargetKind
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.invocation import Invocation, Outcome
 
@@ -27,7 +28,8 @@ _JOIN_LIMIT_BYTES = 64 * 1024
 class Connection(Protocol):
     """What a cycle needs of the connection that it came on."""
 
-    gateway: Gateway
+    @property
+    def gateway(self) -> Gateway: ...
 
     def common_headers(self) -> bytes: ...
 
@@ -181,6 +183,8 @@ class InvokeCycle:
         invocation = self._invocation if self._invocation is not None and self._invocation.outcome else None
         function = self.head.function
         members = problem(error, request_id=self._request_id, function=function, is_owner=self._is_owner)
+        if self.head.kind is not TargetKind.INVOKE:
+            members["error"] = error.detail  # where KServe and Triton clients look
         if invocation is not None and self.head.wants_receipt:
             members["receipt"] = receipt(invocation)
         timing = server_timing(invocation) if invocation is not None else refused_timing(self._started_ns)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from stoker_api.gateway.cycle import InvokeCycle
 from stoker_api.gateway.head import RequestHead
+from stoker_api.gateway.infer_cycle import InferCycle
+from stoker_api.gateway.predict_cycle import PredictCycle
+from stoker_api.gateway.stream_cycle import StreamCycle
+from stoker_api.gateway.target import TargetKind
 
 
 def cycle_class(head: RequestHead) -> type[InvokeCycle]:
     """The class for one call."""
-    return InvokeCycle
+    if head.kind is TargetKind.INVOKE:
+        return StreamCycle if head.wants_events else InvokeCycle
+    return PredictCycle if head.kind is TargetKind.PREDICT else InferCycle

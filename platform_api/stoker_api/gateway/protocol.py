@@ -83,7 +83,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
-        self.parser = None
+        self.parser = None  # type: ignore[assignment]
 
     def shutdown(self) -> None:
         """The server stops: finish what is in flight, take nothing new."""

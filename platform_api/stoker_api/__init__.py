@@ -1,0 +1,1 @@
+"""What callers talk to: gateway, control API, stores."""
