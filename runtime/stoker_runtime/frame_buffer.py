@@ -26,7 +26,7 @@ class BrokenFrame(Exception):
 
 
 class FrameBuffer:
-    """``get_buffer`` and ``buffer_updated`` are those of ``asyncio.BufferedProtocol``; blocking readers use them too."""
+    """``get_buffer`` and ``buffer_updated`` are those of ``asyncio.BufferedProtocol``; blocking readers use them."""
 
     __slots__ = ("_end", "_large", "_large_end", "_small", "_start")
 

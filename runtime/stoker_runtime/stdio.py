@@ -1,0 +1,109 @@
+"""What user code prints, marked with the invocation that printed it.
+
+The rule that must not break: printing never fails and never waits for more than a pipe that the platform keeps
+draining. A line written through ``sys.stdout`` carries its invocation's id in front; what C code writes straight to
+the descriptor carries none.
+
+A marked line is ``\\x1e<id>\\x1f<line>\\n`` (record and unit separator: printable text has neither).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Final
+
+MARK: Final = "\x1e"
+MARK_END: Final = "\x1f"
+MAX_PENDING_CHARS: Final = 64 * 1024
+
+running_request: ContextVar[str] = ContextVar("running_request", default="")
+"""The id of the invocation that runs in this thread or task."""
+
+
+class MarkedStream(io.TextIOBase):
+    """Stands for ``sys.stdout`` or ``sys.stderr``: whole lines go out, each with its invocation's id."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._pending: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self.name = name
+        self.buffer = io.FileIO(descriptor, "wb", closefd=False)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "replace"
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        request = running_request.get()
+        with self._lock:
+            whole = self._pending.pop(request, "") + text
+            end = whole.rfind("\n") + 1
+            if len(whole) - end > MAX_PENDING_CHARS:
+                whole, end = whole + "\n", len(whole) + 1
+            if end < len(whole):
+                self._pending[request] = whole[end:]
+            if end:
+                self._write_lines(request, whole[:end])
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Nothing waits here but half lines, which stay whole until their newline or their call's end."""
+
+    def end_line(self) -> None:
+        """Send the half line of the invocation that ends now."""
+        with self._lock:
+            rest = self._pending.pop(running_request.get(), "")
+            if rest:
+                self._write_lines(running_request.get(), rest + "\n")
+
+    def _write_lines(self, request: str, lines: str) -> None:
+        if request:
+            start = f"{MARK}{request}{MARK_END}"
+            lines = start + lines[:-1].replace("\n", "\n" + start) + "\n"
+        data = memoryview(lines.encode("utf-8", "replace"))
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except OSError:  # the platform is gone; printing must not be what fails
+                return
+
+
+def capture() -> None:
+    """Replace ``sys.stdout`` and ``sys.stderr`` of this process."""
+    sys.stdout = MarkedStream(1, "<stdout>")
+    sys.stderr = MarkedStream(2, "<stderr>")
+    sys.__stdout__ = sys.stdout  # type: ignore[misc]
+    sys.__stderr__ = sys.stderr  # type: ignore[misc]
+
+
+def end_lines() -> None:
+    """The running invocation ends: send its half lines."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, MarkedStream) and stream._pending:
+            stream.end_line()

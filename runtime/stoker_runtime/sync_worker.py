@@ -1,0 +1,242 @@
+"""The worker of functions that run one call at a time: a blocking loop in the main thread, no event loop.
+
+The rule that must not break: every call that arrives gets exactly one result (a stream: chunks, then its end), and
+results do not wait longer than a millisecond for their frame mates.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Generator, Iterator
+from types import FrameType
+from typing import Final
+
+import msgspec
+
+from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker_runtime.channel import Channel
+from stoker_runtime.clock import monotonic_ns
+from stoker_runtime.entries import Entries, Entry, EntryKind
+from stoker_runtime.execution import (
+    BatchRun,
+    Call,
+    Result,
+    Timing,
+    arguments_of,
+    ended,
+    entry_for,
+    failed,
+    refused,
+    run_call,
+)
+from stoker_runtime.frame_buffer import Frame
+from stoker_runtime.frames import (
+    INITIAL_CREDIT_CHUNKS,
+    CallHeader,
+    CallsHeader,
+    CancelHeader,
+    ChunkHeader,
+    CreditHeader,
+    FrameKind,
+    ResultsHeader,
+    ResultStatus,
+)
+from stoker_runtime.result_codec import encode
+from stoker_runtime.running_call import call_scope
+
+_FLUSH_AFTER_NS: Final = 1_000_000
+_decode_calls: Final = msgspec.msgpack.Decoder(CallsHeader).decode
+_decode_cancel: Final = msgspec.msgpack.Decoder(CancelHeader).decode
+_decode_credit: Final = msgspec.msgpack.Decoder(CreditHeader).decode
+
+
+class StopWorker(BaseException):
+    """The platform, or a SIGTERM, wants the worker to leave."""
+
+
+def split_calls(frame: Frame) -> tuple[CallsHeader, list[Call]]:
+    """The calls of a CALLS frame, each with its body."""
+    header = _decode_calls(frame.header)
+    calls: list[Call] = []
+    start = 0
+    for call in header.calls:
+        end = start + call.body_bytes
+        calls.append((call, frame.body[start:end]))
+        start = end
+    return header, calls
+
+
+def by_method(calls: list[Call]) -> Iterator[list[Call]]:
+    """A batch has one method: calls of one frame, grouped by theirs."""
+    groups: dict[str, list[Call]] = {}
+    for call in calls:
+        groups.setdefault(call[0].method, []).append(call)
+    return iter(groups.values())
+
+
+class SyncWorker:
+    """Runs calls in the main thread until told to stop."""
+
+    def __init__(self, channel: Channel, entries: Entries, *, is_batched: bool) -> None:
+        self._channel = channel
+        self._entries = entries
+        self._is_batched = is_batched
+        self._waiting: deque[Frame] = deque()
+        self._results: list[Result] = []
+        self._flushed_ns = 0
+        self._canceled: set[int] = set()
+        self._credit: dict[int, int] = {}
+        self._is_idle = False
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Serve until STOP or SIGTERM; raises ``PlatformGone`` when the socket closes."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        try:
+            while True:
+                self._run_frame(self._next_calls())
+                self._flush()
+        except StopWorker:
+            return
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def _next_calls(self) -> Frame:
+        while not self._waiting:
+            if self._is_stopping:
+                raise StopWorker
+            self._is_idle = True
+            try:
+                frame = self._channel.receive()
+            finally:
+                self._is_idle = False
+            self._sort(frame)
+        return self._waiting.popleft()
+
+    def _sort(self, frame: Frame) -> None:
+        if frame.kind == FrameKind.CALLS:
+            self._waiting.append(frame)
+        elif frame.kind == FrameKind.CANCEL:
+            self._canceled.update(_decode_cancel(frame.header).call_ids)
+        elif frame.kind == FrameKind.CREDIT:
+            credit = _decode_credit(frame.header)
+            if credit.call_id in self._credit:
+                self._credit[credit.call_id] += credit.chunks
+        elif frame.kind == FrameKind.STOP:
+            self._is_stopping = True
+
+    def _poll(self) -> None:
+        while (frame := self._channel.poll()) is not None:
+            self._sort(frame)
+
+    def _run_frame(self, frame: Frame) -> None:
+        header, calls = split_calls(frame)
+        self._flushed_ns = monotonic_ns()
+        if header.batched or self._is_batched:
+            for group in by_method(calls) if header.batched else ([call] for call in calls):
+                self._run_batch(group)
+                self._flush_if_due()
+        else:
+            for call, body in calls:
+                self._run_single(call, body)
+                self._flush_if_due()
+        self._canceled.difference_update(call.call_id for call, _ in calls)
+
+    def _run_single(self, call: CallHeader, body: memoryview) -> None:
+        if call.call_id in self._canceled:
+            self._results.append(ended(call, ResultStatus.CANCELED, Timing()))
+            return
+        try:
+            entry = entry_for(self._entries, call)
+        except InvalidArguments as error:
+            self._results.append(refused(call, error, Timing()))
+            return
+        with call_scope(call):
+            if entry.kind is EntryKind.GENERATOR:
+                self._results.append(self._run_stream(entry, call, body))
+            else:
+                self._results.append(run_call(entry, call, body))
+
+    def _run_batch(self, calls: list[Call]) -> None:
+        live = [call for call in calls if call[0].call_id not in self._canceled]
+        for call, _ in calls:
+            if call.call_id in self._canceled:
+                self._results.append(ended(call, ResultStatus.CANCELED, Timing()))
+        if not live:
+            return
+        try:
+            entry = entry_for(self._entries, live[0][0])
+        except InvalidArguments as error:
+            self._results += [refused(call, error, Timing()) for call, _ in live]
+            return
+        with call_scope(live[0][0]):
+            batch = BatchRun(entry, live)
+            self._results += batch.finish(batch.call) if batch.has_items else batch.results
+
+    def _run_stream(self, entry: Entry, call: CallHeader, body: memoryview) -> Result:
+        timing = Timing()
+        started_ns = monotonic_ns()
+        try:
+            args, kwargs = arguments_of(entry, call, body)
+        except (InvalidArguments, UnsupportedContent) as error:
+            return refused(call, error, timing)
+        except Exception as error:  # a validator of the user's own
+            return failed(call, error, timing)
+        timing.decode_ns = monotonic_ns() - started_ns
+        self._flush()
+        self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS
+        generator: Generator[object, None, object] | None = None
+        try:
+            generator = entry.call(*args, **kwargs)  # type: ignore[assignment]  # a generator function's result
+            status = self._send_chunks(generator, call, timing)
+        except StopWorker:
+            raise
+        except BaseException as error:  # of user code
+            return failed(call, error, timing)
+        finally:
+            del self._credit[call.call_id]
+            if generator is not None:
+                generator.close()
+        return ended(call, status, timing)
+
+    def _send_chunks(
+        self, generator: Generator[object, None, object], call: CallHeader, timing: Timing
+    ) -> ResultStatus:
+        while True:
+            started_ns = monotonic_ns()
+            try:
+                item = next(generator)
+            except StopIteration:
+                timing.execute_ns += monotonic_ns() - started_ns
+                return ResultStatus.STREAM_END
+            ran_ns = monotonic_ns()
+            timing.execute_ns += ran_ns - started_ns
+            encoded = encode(item, call.accept if call.accept != "text/event-stream" else "")
+            timing.encode_ns += monotonic_ns() - ran_ns
+            self._poll()
+            while self._credit[call.call_id] <= 0 and call.call_id not in self._canceled:
+                self._sort(self._channel.receive())
+            if call.call_id in self._canceled:
+                return ResultStatus.CANCELED
+            self._credit[call.call_id] -= 1
+            header = ChunkHeader(call.call_id, encoded.content_type, len(encoded.body))
+            self._channel.send(FrameKind.CHUNK, header, encoded.body)
+
+    def _flush_if_due(self) -> None:
+        if monotonic_ns() - self._flushed_ns > _FLUSH_AFTER_NS:
+            self._flush()
+            self._poll()
+
+    def _flush(self) -> None:
+        if self._results:
+            results, self._results = self._results, []
+            self._channel.send(
+                FrameKind.RESULTS, ResultsHeader([header for header, _ in results]), *[body for _, body in results]
+            )
+        self._flushed_ns = monotonic_ns()
+
+    def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
+        if self._is_idle:
+            raise StopWorker
