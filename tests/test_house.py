@@ -10,7 +10,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from stoker.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
@@ -99,20 +101,18 @@ def test_links_in_documents_resolve(document: Path) -> None:
             assert (document.parent / target.split("#")[0]).exists(), f"{target} in {document_id(document)}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=document_id)
-def test_make_targets_and_files_named_in_documents_exist(document: Path) -> None:
-    text = document.read_text()
+def test_make_targets_and_files_named_in_documents_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z][a-z-]+)`", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target} in {document_id(document)}"
-    for path in re.findall(r"\b(?:examples|benchmarks)/[\w./-]+\.(?:py|txt)\b", text):
-        assert (ROOT / path).exists(), f"{path} in {document_id(document)}"
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for target in re.findall(r"`?make ([a-z][a-z-]+)`", text):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target} in {document_id(document)}"
+        for path in re.findall(r"\b(?:examples|benchmarks)/[\w./-]+\.(?:py|txt)\b", text):
+            assert (ROOT / path).exists(), f"{path} in {document_id(document)}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=document_id)
-def test_commands_named_in_documents_exist(document: Path) -> None:
-    from stoker.cli.main import main
-
-    known = set(main.list_commands(None))  # type: ignore[arg-type]  # ours reads no context
-    named = set(re.findall(r"(?:^|`|\$ |&& )stoker ([a-z]+)", document.read_text(), re.MULTILINE))
-    assert named <= known, f"{sorted(named - known)} in {document_id(document)}"
+def test_commands_named_in_documents_and_examples_exist() -> None:
+    known = set(main.list_commands(click.Context(main)))
+    for path in (*DOCUMENTS, *(ROOT / "examples").glob("*.py")):
+        named = set(re.findall(r"(?:^ *|`|\$ |&& )stoker ([a-z]+)", path.read_text(), re.MULTILINE))
+        assert named <= known, f"{sorted(named - known)} in {document_id(path)}"

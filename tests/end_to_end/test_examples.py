@@ -1,0 +1,112 @@
+"""Each numbered example, deployed as its docstring says and called as a user would, with its real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from operator import mul
+from pathlib import Path
+
+import pytest
+from tests.support.served_platform import ServedPlatform, served_platform
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TORCH_PYTHON = ROOT / ".cache/examples-env/bin/python"
+pytestmark = [pytest.mark.examples, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPlatform]:
+    with served_platform(tmp_path_factory.mktemp("examples")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def torch_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPlatform]:
+    """A platform whose own interpreter has torch."""
+    if not TORCH_PYTHON.exists():
+        message = "`make examples-env` makes the interpreter of this example"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with served_platform(tmp_path_factory.mktemp("torch-examples"), str(TORCH_PYTHON)) as served:
+        yield served
+
+
+def deploy(platform: ServedPlatform, file: str) -> None:
+    platform.cli("deploy", str(ROOT / "examples" / file))
+
+
+def test_hello_greets_by_cli_and_by_http(platform: ServedPlatform) -> None:
+    deploy(platform, "01_hello.py")
+    assert "Hello, world!" in platform.cli("call", "hello", "name=world").stdout
+    with platform.client() as http:
+        assert http.post("/f/hello", json={"name": "stoker"}).json() == "Hello, stoker!"
+
+
+def test_embeddings_of_like_texts_are_near_and_calls_at_once_share_a_batch(platform: ServedPlatform) -> None:
+    deploy(platform, "02_embeddings.py")
+    texts = ["a cat sat on the mat", "a kitten rests on a rug", "the boiler is out of water"] * 16
+    with platform.client() as http, ThreadPoolExecutor(len(texts)) as pool:
+        ask = lambda text: http.post("/f/embed", json={"text": text}, headers={"Stoker-Receipt": "1"}).json()  # noqa: E731
+        answers = list(pool.map(ask, texts))
+    cat, kitten, boiler = (answer["result"] for answer in answers[:3])
+    assert len(cat) == 384
+    assert sum(map(mul, cat, cat)) == pytest.approx(1.0, abs=1e-4)
+    assert sum(map(mul, cat, kitten)) > 0.5 > sum(map(mul, cat, boiler))
+    assert max(answer["receipt"]["batch_size"] for answer in answers) > 1
+
+
+def test_the_picture_of_a_flower_is_a_daisy(torch_platform: ServedPlatform) -> None:
+    deploy(torch_platform, "03_image_classifier.py")
+    find = "import importlib.util as u; print(u.find_spec('sklearn').submodule_search_locations[0])"
+    folder = subprocess.run([TORCH_PYTHON, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
+    flower = Path(folder, "datasets/images/flower.jpg").read_bytes()
+    with torch_platform.client() as http:
+        answer = http.post("/f/classify", content=flower, headers={"Content-Type": "image/jpeg"})
+    assert answer.json()[0]["name"] == "daisy"
+
+
+def test_text_that_was_drawn_is_read_back(platform: ServedPlatform) -> None:
+    deploy(platform, "04_ocr.py")
+    with platform.client() as http:
+        page = http.post("/f/picture", json={"text": "Shovel coal thinly\nand often 1848"})
+        assert page.headers["content-type"] == "image/png"
+        found = http.post("/f/read", content=page.content, headers={"Content-Type": "image/png"}).json()
+    assert [line["text"] for line in found] == ["Shovel coal thinly", "and often 1848"]
+
+
+def test_a_language_model_answers_token_by_token(torch_platform: ServedPlatform) -> None:
+    deploy(torch_platform, "05_token_streaming.py")
+    prompt = {"prompt": "What is the capital of France?"}
+    events: list[tuple[str, object]] = []
+    with torch_platform.client() as http:
+        with http.stream("POST", "/f/chat", json=prompt, headers={"Accept": "text/event-stream"}) as stream:
+            name = ""
+            for line in stream.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    events.append((name, json.loads(value)))
+    pieces = [str(data) for name, data in events if name == "item"]
+    assert len(pieces) > 3
+    assert "Paris" in "".join(pieces)
+    assert events[-1][0] == "end"
+
+
+def test_a_gauge_remembers_between_calls(platform: ServedPlatform) -> None:
+    deploy(platform, "06_stateful_class.py")
+    with platform.client() as http:
+        for pressure_bar in (9.0, 10.0, 11.0):
+            http.post("/f/gauge", json={"pressure_bar": pressure_bar}, headers={"Stoker-Method": "observe"})
+        summary = http.post("/f/gauge", json={}, headers={"Stoker-Method": "summary"}).json()
+    assert summary == {"count": 3, "mean_bar": 10.0, "deviation_bar": pytest.approx(0.8165, abs=1e-3)}
+
+
+def test_a_function_runs_with_its_own_packages_and_variables(platform: ServedPlatform) -> None:
+    deploy(platform, "07_custom_environment.py")
+    with platform.client() as http:
+        assert http.post("/f/spell", json={"number": 42}).json() == "forty-two"
+        assert http.post("/f/spell", json={"number": 42, "language": "fr"}).json() == "quarante-deux"
