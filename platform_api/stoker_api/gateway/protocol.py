@@ -52,6 +52,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._is_deaf = False  # refused: what the peer still sends is dropped
+        self._declined_head = b""  # of a request to be parsed again, without its offer to upgrade
         self._is_advancing = False
         self._is_admitted = False
         self.write_paused_ns = 0
@@ -132,8 +133,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._single: InvokeCycle | None = None
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self._is_deaf:
                 log.debug("invalid HTTP", exc_info=error)
@@ -167,6 +168,8 @@ class GatewayProtocol(HttpToolsProtocol):
         if fault is not None:
             self._reject(fault)
             return
+        if self._decline_upgrade():
+            return
         head = self._read_invocation()
         if head is None:
             self._to_asgi()
@@ -192,7 +195,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._is_parsing = False
-        if self._is_deaf:
+        if self._is_deaf or self._declined_head:
             return
         cycle, self._receiving = self._receiving, None
         if cycle is None:
@@ -232,7 +235,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self.parser.get_method(),
             parsed.query or b"",
             self.headers,
-            keep_alive=is_11 and self.parser.should_keep_alive() and not self.parser.should_upgrade(),
+            keep_alive=is_11 and self.parser.should_keep_alive(),
             http_10=not is_11,
         )
 
@@ -317,14 +320,30 @@ class GatewayProtocol(HttpToolsProtocol):
     def _too_long(self) -> HeadersTooLarge:
         return HeadersTooLarge(f"the request's head is over {self.gateway.limits.max_header_bytes} bytes")
 
-    def _upgrade(self) -> None:
-        if isinstance(self.cycle, InvokeCycle):
-            return  # an offer to speak HTTP/2, declined by answering
-        if self._should_upgrade():
+    def _upgrade(self, rest: bytes) -> None:
+        declined, self._declined_head = self._declined_head, b""
+        if declined:
+            # the parser takes an offer to upgrade for the end of HTTP: begin again without the offer
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._parse(declined + rest)
+        elif self._should_upgrade():
             self.sweeper.discard(self)
             self.handle_websocket_upgrade()
-        else:
-            self._unsupported_upgrade_warning()
+        elif not self._is_deaf:
+            self._reject(BadRequest("the request asks for a tunnel or a protocol that is not spoken here"))
+
+    def _decline_upgrade(self) -> bool:
+        """Whether the head offers to speak something else (HTTP/2, say) that is not spoken here."""
+        if not self.parser.should_upgrade() or self.parser.get_method() == b"CONNECT":
+            return False
+        is_ours = self._read_invocation() is not None
+        if self._should_upgrade() and not is_ours:
+            return False
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in self.headers if name not in (b"upgrade", b"connection")]
+        self._declined_head = b"\r\n".join(lines) + b"\r\n\r\n"
+        return True
 
     # ---- answering
 
