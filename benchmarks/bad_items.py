@@ -1,0 +1,96 @@
+"""One bad item in fifty under batching: how many good items suffer, and what isolation costs.
+
+A batched function whose execution time is a + b per item raises for the whole batch when it meets a bad item, as
+model code does. Good items must all be answered; the rate is set beside the same load without bad items.
+
+    python -m benchmarks.bad_items [--duration-s 5] [--short]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from urllib.parse import urlsplit
+
+from benchmarks.serving import Served, stoker_platform
+from benchmarks.table import markdown, median, write_results
+
+SOURCE = """
+import time
+
+def score(x):
+    until = time.perf_counter() + 0.004 + 0.0005 * len(x)
+    while time.perf_counter() < until:
+        pass
+    if any(item < 0 for item in x):
+        raise ValueError("a negative item")
+    return [item * 2 for item in x]
+"""
+BAD_SHARE = 1 / 50
+
+
+async def caller(served: Served, stop_s: float, bad_share: float, seed: int, tally: Counter[str]) -> None:
+    """One connection that asks again as soon as it is answered."""
+    parts = urlsplit(served.url)
+    chance = random.Random(seed)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    while perf_counter() < stop_s:
+        is_bad = chance.random() < bad_share
+        body = json.dumps({"x": -1 if is_bad else 1}).encode()
+        head = f"POST {parts.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head += "".join(f"{line}\r\n" for line in served.headers)
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        tally[f"{'bad' if is_bad else 'good'} {answer[9:12].decode()}"] += 1
+    writer.close()
+    await writer.wait_closed()
+
+
+async def run(served: Served, bad_share: float, duration_s: float, seed: int) -> Counter[str]:
+    """64 callers for a while."""
+    tally: Counter[str] = Counter()
+    stop_s = perf_counter() + duration_s
+    await asyncio.gather(*(caller(served, stop_s, bad_share, seed + number, tally) for number in range(64)))
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--duration-s", type=float, default=5.0)
+    parser.add_argument("--short", action="store_true")
+    args = parser.parse_args()
+    duration_s = 2.0 if args.short else args.duration_s
+    options = {"scaling": {"min_replicas": 1, "max_replicas": 1}, "batch": {"max_batch_size": 32}}
+    clean: list[Counter[str]] = []
+    mixed: list[Counter[str]] = []
+    with stoker_platform({"score": SOURCE}, options) as served:
+        asyncio.run(run(served["score"], 0.0, 1.0, 0))
+        for number in range(3):
+            clean.append(asyncio.run(run(served["score"], 0.0, duration_s, number)))
+            mixed.append(asyncio.run(run(served["score"], BAD_SHARE, duration_s, number)))
+    rate = median(tally["good 200"] / duration_s for tally in clean)
+    mixed_rate = median(sum(tally.values()) / duration_s for tally in mixed)
+    good = sum(count for tally in mixed for name, count in tally.items() if name.startswith("good"))
+    rows: list[dict[str, object]] = [
+        {
+            "calls/s, no bad items": round(rate),
+            "calls/s, 1 bad in 50": round(mixed_rate),
+            "ratio": round(mixed_rate / rate, 2),
+            "good items": good,
+            "good items failed": good - sum(tally["good 200"] for tally in mixed),
+            "bad items answered with their own error": sum(tally["bad 500"] for tally in mixed),
+        }
+    ]
+    print(markdown(rows))
+    write_results(Path(__file__).stem, rows)
+
+
+if __name__ == "__main__":
+    main()
