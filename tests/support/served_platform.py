@@ -68,7 +68,8 @@ def served_platform(data_dir: Path, python: str = sys.executable, *extra_args: s
     ear = threading.Thread(target=listen, daemon=True)
     ear.start()
     try:
-        assert is_ready.wait(60) and server.poll() is None, "".join(said)
+        is_ready.wait(60)
+        assert server.poll() is None, "".join(said)
         token = json.loads((data_dir / "connection.json").read_text())["token"]
         url = f"http://127.0.0.1:{port}"
         yield ServedPlatform(url=url, token=token, python=python, data_dir=data_dir, pid=server.pid)
