@@ -16,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
+from benchmarks.platform_client import PlatformClient
 from benchmarks.serving import free_port, process
 from benchmarks.table import markdown, median, write_results
 
@@ -45,43 +45,21 @@ print(len(model(["a cold call"])[0]))
 """The example with decorators that do nothing: what a user would run without any platform."""
 
 
-class Platform:
-    """HTTP calls to a platform under test, as a caller without an SDK makes them."""
-
-    def __init__(self, port: int, token: str) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-
-    def ask(self, method: str, path: str, body: object = None, **headers: str) -> dict[str, object]:
-        """One request; the JSON of its answer."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data, {**self._headers, **headers}, method=method)
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            return dict(json.load(answer))
-
-    def wait_for_zero(self) -> None:
-        """Return once the function has no replica."""
-        while self.ask("GET", "/v1/functions/embed")["replicas"]:
-            time.sleep(0.02)
-
-    def cold_call(self) -> tuple[float, dict[str, float]]:
-        """Milliseconds that the caller waited, and the phases of the receipt."""
-        self.wait_for_zero()
-        began = time.perf_counter()
-        answer = self.ask("POST", "/f/embed", {"text": "a cold call"}, **{"Stoker-Receipt": "1"})
-        took_ms = (time.perf_counter() - began) * 1000
-        receipt = answer["receipt"]
-        assert isinstance(receipt, dict)
-        if not receipt["cold"]:
-            raise RuntimeError(f"not a cold call: {receipt}")
-        return took_ms, receipt["phases_ms"]
-
-
 def fresh_process(python: str) -> float:
     """Milliseconds of a new interpreter that answers one call and leaves."""
     began = time.perf_counter()
     subprocess.run([python, "-c", FRESH, str(EXAMPLE)], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - began) * 1000
+
+
+def cold_call(platform: PlatformClient) -> tuple[float, dict[str, float]]:
+    """Milliseconds that the caller waited, and the phases of the receipt."""
+    platform.wait_for_zero("embed")
+    took_ms, receipt = platform.timed_call("embed", {"text": "a cold call"})
+    phases = receipt["phases_ms"]
+    if not receipt["cold"] or not isinstance(phases, dict):
+        raise RuntimeError(f"not a cold call: {receipt}")
+    return took_ms, phases
 
 
 def environment_python(data_dir: str) -> str:
@@ -102,13 +80,13 @@ def measure(rounds: int) -> list[dict[str, object]]:
             connection = json.loads(Path(folder, "connection.json").read_text())
             deploy = [*stoker, "deploy", str(EXAMPLE)]
             subprocess.run(deploy, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
-            platform = Platform(port, connection["token"])
+            platform = PlatformClient(f"http://127.0.0.1:{port}", connection["token"])
             platform.ask("PUT", "/v1/functions/embed/scaling", {"keep_alive_s": 0.1})
             python = environment_python(folder)
             fresh_ms, cold = [], []
             for _ in range(rounds):
                 fresh_ms.append(fresh_process(python))
-                cold.append(platform.cold_call())
+                cold.append(cold_call(platform))
     fresh, stoker_ms = median(fresh_ms), median(took for took, _ in cold)
     phases = {name: median(phases.get(name, 0.0) for _, phases in cold) for name in cold[0][1]}
     shown = ", ".join(f"{name} {ms:.1f}" for name, ms in phases.items() if ms >= 0.05 and name not in ("total", "cold"))
