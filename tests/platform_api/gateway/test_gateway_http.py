@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.support.gateway_server import EchoDispatcher, post, running_gateway
 
 from stoker_api.gateway.limits import GatewayLimits
 from stoker_runtime.clock import monotonic_ns
-from tests.support.gateway_server import EchoDispatcher, post, running_gateway
 
 SMALL = GatewayLimits(max_body_bytes=1000, max_upload_bytes=2000, max_header_bytes=4096, max_headers=20)
 AN_HOUR_NS = 3600 * 10**9
