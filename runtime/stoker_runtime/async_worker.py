@@ -15,8 +15,9 @@ from typing import cast
 import msgspec
 
 from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker.shapes import Kind
 from stoker_runtime.clock import monotonic_ns
-from stoker_runtime.entries import Entries, Entry, EntryKind
+from stoker_runtime.entries import Entries, Entry
 from stoker_runtime.execution import (
     BatchRun,
     Call,
@@ -203,7 +204,7 @@ class AsyncWorker(asyncio.BufferedProtocol):
         self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS
         self._credit_came[call.call_id] = asyncio.Event()
         try:
-            if entry.kind is EntryKind.ASYNC_GENERATOR:
+            if entry.kind is Kind.ASYNC_GENERATOR:
                 items = cast("AsyncIterator[object]", stream)
             else:
                 items = _stepped(cast("Iterator[object]", stream))

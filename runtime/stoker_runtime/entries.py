@@ -9,23 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final
 
 from stoker.errors import PreflightFailed
+from stoker.shapes import CALL, CallableShape, ClassShape, Kind, shape_of
 from stoker_runtime.signature import Binder
-
-CALL: Final = "__call__"
-_ENTER_NAMES: Final = ("setup", "load")
-
-
-class EntryKind(Enum):
-    """How user code runs."""
-
-    PLAIN = "plain"
-    COROUTINE = "coroutine"
-    GENERATOR = "generator"
-    ASYNC_GENERATOR = "async generator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +21,18 @@ class Entry:
 
     name: str
     call: Callable[..., object]
-    kind: EntryKind
+    kind: Kind
     binder: Binder
 
     @property
     def streams(self) -> bool:
         """Its results come as chunks."""
-        return self.kind in (EntryKind.GENERATOR, EntryKind.ASYNC_GENERATOR)
+        return self.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
 
     @property
     def is_async(self) -> bool:
         """It needs an event loop."""
-        return self.kind in (EntryKind.COROUTINE, EntryKind.ASYNC_GENERATOR)
+        return self.kind in (Kind.ASYNC, Kind.ASYNC_GENERATOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,61 +69,29 @@ def entries_of(target: object, *, is_batched: bool, method: str = "") -> Entries
 
 
 def _class_entries(cls: type, is_batched: bool, method: str) -> Entries:
-    members = _members(cls)
-    names = [name for name, member in members.items() if hook_of(member) == "method"]
-    if CALL in members and CALL not in names:
-        names.append(CALL)
-    if not names:
+    shape = shape_of(cls)
+    if not isinstance(shape, ClassShape) or not shape.entries:
         raise PreflightFailed(
             f"class {cls.__name__} has nothing to call",
             hint="Mark a method with @stoker.method, or define __call__.",
         )
     instance = cls()
-    entries = {name: _entry(name, getattr(instance, name), is_batched) for name in names}
-    default = method or (CALL if CALL in entries else names[0] if len(names) == 1 else "")
-    enter = [name for name, member in members.items() if hook_of(member) == "enter"]
-    if not enter:
-        enter = [name for name in _ENTER_NAMES if name in members and name not in names][:1]
+    entries = {item.name: _entry(item.name, getattr(instance, item.name), is_batched) for item in shape.entries}
+    default = method or (shape.default.name if shape.default is not None else "")
     return Entries(
         by_name=entries,
         default=entries.get(default),
-        enter=[getattr(instance, name) for name in enter],
-        exit=[getattr(instance, name) for name, member in members.items() if hook_of(member) == "exit"],
+        enter=[getattr(instance, hook.name) for hook in shape.enters],
+        exit=[getattr(instance, hook.name) for hook in shape.exits],
     )
 
 
-def _members(cls: type) -> dict[str, object]:
-    """Callable members in the order of definition, base classes first, each as the last class defines it."""
-    found: dict[str, object] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        for name, member in vars(base).items():
-            if callable(member) or isinstance(member, (staticmethod, classmethod)):
-                found[name] = member
-    return found
-
-
 def _entry(name: str, call: Callable[..., object], is_batched: bool) -> Entry:
-    kind = _kind(call)
-    if is_batched and kind in (EntryKind.GENERATOR, EntryKind.ASYNC_GENERATOR):
+    shape = shape_of(call)
+    kind = shape.kind if isinstance(shape, CallableShape) else Kind.FUNCTION
+    if is_batched and kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR):
         raise PreflightFailed(
-            f"a batched function must return a list, but {name or 'the function'} is a {kind.value}",
+            f"a batched function must return a list, but {name or 'the function'} is a {kind.value.replace('_', ' ')}",
             hint="Remove batch=..., or return a list instead of yielding.",
         )
     return Entry(name=name, call=call, kind=kind, binder=Binder(call, is_batched=is_batched))
-
-
-def hook_of(member: object) -> str | None:
-    """ "enter", "exit" or "method" where a decorator said so."""
-    hook = getattr(member, "__stoker_hook__", None)
-    return hook if isinstance(hook, str) else None
-
-
-def _kind(call: Callable[..., object]) -> EntryKind:
-    for candidate in (call, getattr(call, "__call__", call)):  # noqa: B004  # an object that is called
-        if inspect.isasyncgenfunction(candidate):
-            return EntryKind.ASYNC_GENERATOR
-        if inspect.iscoroutinefunction(candidate):
-            return EntryKind.COROUTINE
-        if inspect.isgeneratorfunction(candidate):
-            return EntryKind.GENERATOR
-    return EntryKind.PLAIN

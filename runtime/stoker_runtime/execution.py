@@ -210,7 +210,7 @@ def _as_list(value: object) -> list[object] | None:
         return value
     if isinstance(value, tuple):
         return list(value)
-    if type(value).__module__.partition(".")[0] in ("numpy", "torch") and getattr(value, "ndim", 0):
+    if type(value).__module__.partition(".")[0] in ("numpy", "torch") and bool(getattr(value, "ndim", 0)):
         return list(value)  # type: ignore[call-overload, no-any-return]  # rows of an array
     return None
 

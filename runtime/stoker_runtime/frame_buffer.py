@@ -37,7 +37,7 @@ class FrameBuffer:
         self._large: bytearray | None = None
         self._large_end = 0
 
-    def get_buffer(self, size_hint: int = -1) -> memoryview:
+    def get_buffer(self, sizehint: int = -1) -> memoryview:
         """Where the next received bytes go; never empty."""
         if self._large is not None:
             return memoryview(self._large)[self._large_end :]

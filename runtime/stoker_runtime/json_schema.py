@@ -52,7 +52,7 @@ def _lifted(hint: object, definitions: Schema) -> Schema:
     from pydantic.errors import PydanticInvalidForJsonSchema
 
     try:
-        schema = TypeAdapter(hint).json_schema()
+        schema = TypeAdapter[Any](hint).json_schema()  # type: ignore[arg-type]  # whatever the user wrote
         msgspec.json.encode(schema)
     except (PydanticUserError, PydanticInvalidForJsonSchema, TypeError, NameError):
         return {}

@@ -149,7 +149,7 @@ def validator_for(hint: object) -> Validator | None:
     from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 
     try:
-        adapter: TypeAdapter[object] = TypeAdapter(hint)
+        adapter = TypeAdapter[Any](hint)  # type: ignore[arg-type]  # a hint is whatever the user wrote
         return adapter.validate_python
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, TypeError, NameError):
         return None  # a class of the user's own that no body can make: user code sees what was sent

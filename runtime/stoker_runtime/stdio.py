@@ -96,10 +96,10 @@ class MarkedStream(io.TextIOBase):
 
 def capture() -> None:
     """Replace ``sys.stdout`` and ``sys.stderr`` of this process."""
-    sys.stdout = MarkedStream(1, "<stdout>")
-    sys.stderr = MarkedStream(2, "<stderr>")
-    sys.__stdout__ = sys.stdout  # type: ignore[misc]
-    sys.__stderr__ = sys.stderr  # type: ignore[misc]
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        stream = MarkedStream(descriptor, f"<{name}>")
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def end_lines() -> None:

@@ -10,14 +10,15 @@ import signal
 from collections import deque
 from collections.abc import Generator, Iterator
 from types import FrameType
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker.shapes import Kind
 from stoker_runtime.channel import Channel
 from stoker_runtime.clock import monotonic_ns
-from stoker_runtime.entries import Entries, Entry, EntryKind
+from stoker_runtime.entries import Entries, Entry
 from stoker_runtime.execution import (
     BatchRun,
     Call,
@@ -153,7 +154,7 @@ class SyncWorker:
             self._results.append(refused(call, error, Timing()))
             return
         with call_scope(call):
-            if entry.kind is EntryKind.GENERATOR:
+            if entry.kind is Kind.GENERATOR:
                 self._results.append(self._run_stream(entry, call, body))
             else:
                 self._results.append(run_call(entry, call, body))
@@ -188,7 +189,7 @@ class SyncWorker:
         self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS
         generator: Generator[object, None, object] | None = None
         try:
-            generator = entry.call(*args, **kwargs)  # type: ignore[assignment]  # a generator function's result
+            generator = cast("Generator[object, None, object]", entry.call(*args, **kwargs))
             status = self._send_chunks(generator, call, timing)
         except StopWorker:
             raise

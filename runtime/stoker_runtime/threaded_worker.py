@@ -10,13 +10,15 @@ import signal
 import threading
 from collections.abc import Generator
 from types import FrameType
+from typing import cast
 
 import msgspec
 
 from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker.shapes import Kind
 from stoker_runtime.channel import Channel, PlatformGone
 from stoker_runtime.clock import monotonic_ns
-from stoker_runtime.entries import Entries, Entry, EntryKind
+from stoker_runtime.entries import Entries, Entry
 from stoker_runtime.execution import (
     Call,
     Result,
@@ -112,7 +114,7 @@ class ThreadedWorker:
                 return ended(call, ResultStatus.CANCELED, Timing())
             entry = entry_for(self._entries, call)
             with call_scope(call):
-                if entry.kind is EntryKind.GENERATOR:
+                if entry.kind is Kind.GENERATOR:
                     return self._run_stream(entry, call, body)
                 return run_call(entry, call, body)
         except InvalidArguments as error:
@@ -136,7 +138,7 @@ class ThreadedWorker:
             self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS
         generator: Generator[object, None, object] | None = None
         try:
-            generator = entry.call(*args, **kwargs)  # type: ignore[assignment]  # a generator function's result
+            generator = cast("Generator[object, None, object]", entry.call(*args, **kwargs))
             return ended(call, self._send_chunks(generator, call, timing), timing)
         except (PlatformGone, OSError):
             raise

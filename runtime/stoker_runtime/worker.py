@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from stoker import bundle as bundles
+from stoker.bundle import extract_files, load_target, verify
 from stoker.errors import PlatformError
 from stoker.options import FunctionOptions
 from stoker.spec import options_from_json
@@ -115,15 +115,15 @@ def _live(sock: socket.socket) -> int:
 
 
 def _load(loading: _Loading, header: LoadHeader, options: FunctionOptions, data: bytes) -> Entries:
-    bundles.verify(data, header.signature, header.public_key, header.bundle_sha256)
+    verify(data, header.signature, header.public_key, header.bundle_sha256)
     os.environ.update(header.env)
     reseed()
     size_thread_pools(options.cpu)
     loading.begin("unpickle")
     scratch = Path(header.scratch_dir)
-    bundles.extract_files(data, scratch)
+    extract_files(data, scratch)
     sys.path.insert(0, str(scratch))
-    target = bundles.load_target(data, header.handler)
+    target = load_target(data, header.handler)
     return entries_of(target, is_batched=options.batch is not None, method=header.method)
 
 

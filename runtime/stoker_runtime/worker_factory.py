@@ -162,7 +162,11 @@ class WorkerFactory:
     async def _output_ended(self, output: CapturedOutput) -> None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        output.on_end = lambda: loop.call_soon_threadsafe(ended.set)
+
+        def on_end() -> None:
+            loop.call_soon_threadsafe(ended.set)
+
+        output.on_end = on_end
         if not output.ended.is_set():
             try:
                 await asyncio.wait_for(ended.wait(), _OUTPUT_LIMIT_S)
@@ -245,7 +249,7 @@ async def _exchange(
 
 
 def _spec_of(order: StartOrder) -> dict[str, object]:
-    spec = options_to_json(order.options)
+    spec: dict[str, object] = options_to_json(order.options)
     for key in ("name", "warmup", "secrets"):
         spec.pop(key, None)
     return spec
