@@ -14,7 +14,7 @@ import stoker
 environment = stoker.Environment(
     python_packages=["num2words==0.5.14"],
     preload=["num2words"],
-    env={"SPELL_LANGUAGE": "en"},
+    env={"SPELL_LANGUAGE": "nl"},
 )
 
 
@@ -25,4 +25,4 @@ def spell(number: int, language: str | None = None) -> str:
 
     from num2words import num2words
 
-    return str(num2words(number, lang=language or os.environ["SPELL_LANGUAGE"]))
+    return str(num2words(number, lang=language or os.environ.get("SPELL_LANGUAGE", "en")))

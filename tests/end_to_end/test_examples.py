@@ -108,5 +108,5 @@ def test_a_gauge_remembers_between_calls(platform: ServedPlatform) -> None:
 def test_a_function_runs_with_its_own_packages_and_variables(platform: ServedPlatform) -> None:
     deploy(platform, "07_custom_environment.py")
     with platform.client() as http:
-        assert http.post("/f/spell", json={"number": 42}).json() == "forty-two"
+        assert http.post("/f/spell", json={"number": 42}).json() == "tweeënveertig"
         assert http.post("/f/spell", json={"number": 42, "language": "fr"}).json() == "quarante-deux"
