@@ -34,6 +34,8 @@ class ArrivalRate:
             self._rate = self._rate * keep + (1.0 - keep) * (self._pending / elapsed_s)
             self._pending = 0
             self._folded_s = now_s
+            if elapsed_s > _MEMORY_S:
+                self._since_s = now_s  # after a pause the start is unbiased again
 
     def per_s(self, now_s: float) -> float:
         """Expected arrivals per second as of ``now_s``."""

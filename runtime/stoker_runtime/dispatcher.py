@@ -11,50 +11,36 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
-from stoker.errors import Canceled, DeadlineExceeded, NotReady, Overloaded, PlatformError, WorkerLost
+from stoker.errors import Canceled, DeadlineExceeded, Overloaded, PlatformError, WorkerLost
 from stoker.options import FunctionOptions
+from stoker_runtime.admission import FEW, Patience, is_hopeless, retry_after_s
 from stoker_runtime.arrival_rate import ArrivalRate
-from stoker_runtime.batcher import BatchView, plan_batch
-from stoker_runtime.bisection import FaultRate, best_batch_size, halves, regroup_after_loss
+from stoker_runtime.binder import Binder, Step
+from stoker_runtime.call_state import DELAYED, QUEUED
 from stoker_runtime.call_stream import CallStream
 from stoker_runtime.clock import Clock, SystemClock, monotonic_ns
 from stoker_runtime.coalesce import Carrier, Coalescer
-from stoker_runtime.cost_model import CostModel
+from stoker_runtime.deadlines import NEVER_NS, Deadlines
+from stoker_runtime.delivery import Delivery
 from stoker_runtime.demand import DemandView
 from stoker_runtime.dispatcher_stats import DispatcherStats
-from stoker_runtime.frames import ChunkHeader, ResultHeader, ResultStatus
+from stoker_runtime.frames import ResultStatus
 from stoker_runtime.invocation import Invocation, Outcome
-from stoker_runtime.outcomes import failed_outcome
-from stoker_runtime.pipelining import calls_per_replica, prefetches_batch
 from stoker_runtime.queue import CallQueue
 from stoker_runtime.receipt import cold_share_ns
 from stoker_runtime.replica_link import ReplicaLink, SentFrame
+from stoker_runtime.reruns import Reruns
+from stoker_runtime.wake_timer import Timers, WakeTimer
 
 log = logging.getLogger(__name__)
 
 MAX_COLLECTED_BYTES: Final = 64 * 1024 * 1024
-_NEVER_NS: Final = 1 << 62
-_FIRST_HOP_S: Final = 0.0001
 _SIGNAL_AGAIN_NS: Final = 50_000_000
-_CANCEL_GRACE_NS: Final = 5_000_000_000
-_QUEUED: Final = 1
-_SENT: Final = 2
-_DELAYED: Final = 3
 _OK: Final = int(ResultStatus.OK)
 _STREAM_END: Final = int(ResultStatus.STREAM_END)
 _FUNCTION_ERROR: Final = int(ResultStatus.FUNCTION_ERROR)
-
-
-class Timers(Protocol):
-    """What the dispatcher needs of an event loop."""
-
-    def call_soon(self, callback: Callable[[], None]) -> asyncio.Handle: ...
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle: ...
-
-    def create_future(self) -> asyncio.Future[None]: ...
 
 
 class Dispatcher:
@@ -76,47 +62,47 @@ class Dispatcher:
         self.on_demand = on_demand
         """Called when a call waits that no attached replica can take at once, and again as the queue grows."""
         self.stats = DispatcherStats()
-        self.model = CostModel()
-        self.faults = FaultRate()
-        clock = clock or SystemClock()
-        self.now_ns: Callable[[], int] = (
-            monotonic_ns if isinstance(clock, SystemClock) else lambda: int(clock.monotonic_s() * 1e9)
-        )
+        self.now_ns = _nanoseconds(clock)
+        now_ns = self.now_ns()
         self._loop: Timers = loop or asyncio.get_running_loop()
-        self._max_collected_bytes = max_collected_bytes
-        self._batch = options.batch
-        self._sizes_by_count = options.batch is None or (
-            options.batch.max_batch_cost is None
-            and options.batch.latency_target_ms is None
-            and options.batch.batch_timeout_ms <= 0
-        )
         self._costs_bytes = options.batch is not None and options.batch.cost_fn == "bytes"
         self._queue = CallQueue(by_method=options.batch is not None)
-        self._coalescer = Coalescer(self._end) if options.coalesce else None
         self._links: dict[str, ReplicaLink] = {}
         self._drains: dict[str, list[asyncio.Future[None]]] = {}
         self._streams: dict[int, CallStream] = {}
-        self._delayed: dict[int, tuple[Invocation, asyncio.TimerHandle]] = {}
-        self._open = 0
-        self._arrived = 0
-        self._ended = 0
-        self._is_pump_due = False
-        self._is_pumping = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = _NEVER_NS
-        self._timeout_ns = int(options.timeout_s * 1e9)
-        self._hold_ns = int((options.startup_timeout_s if cold_hold_s is None else cold_hold_s) * 1e9)
-        now_ns = self.now_ns()
-        self._linkless_since_ns = now_ns
-        self._idle_since_ns = now_ns
-        self._signal_depth = 1
-        self._signalled_ns = 0
-        self._start_phase = ""
+        self._coalescer = Coalescer(self._end) if options.coalesce else None
+        self._timer = WakeTimer(self._loop, self.now_ns, self._on_timer)
         self._arrivals = ArrivalRate(now_ns / 1e9)
         self._departures = ArrivalRate(now_ns / 1e9)
-        self._duration_s = 0.0
-        self._hop_s = _FIRST_HOP_S
-        self._observations = 0
+        self._patience = Patience()
+        self._binder = Binder(options, self._queue, self._links, self.stats, self._arrivals, self._timer.wake_at)
+        self._reruns = Reruns(
+            options, self._queue, self._streams, self.stats, self._loop, self._end, self._schedule_pump
+        )
+        self._delivery = Delivery(
+            options, max_collected_bytes, self._links, self._streams, self._patience, self._reruns, self._end
+        )
+        self.on_result = self._delivery.on_result
+        self.on_chunk = self._delivery.on_chunk
+        self.consumed = self._delivery.consumed
+        """``consumed(invocation, chunks)``: the consumer of a stream took so many; the worker may send as many again."""
+        self._deadlines = Deadlines(
+            options,
+            int((options.startup_timeout_s if cold_hold_s is None else cold_hold_s) * 1e9),
+            self._queue,
+            self._reruns,
+            self._links,
+            self._streams,
+            end_queued=self._end_queued,
+            abandon=self._abandon,
+            replace=self._replace,
+        )
+        self._deadlines.linkless_since_ns = now_ns or 1
+        self._open = self._arrived = 0
+        self._is_pump_due = self._is_pumping = False
+        self._idle_since_ns = now_ns
+        self._signal_depth, self._signalled_ns = 1, 0
+        self._start_phase = ""
 
     # --- callers ----------------------------------------------------------------------------------------------------
 
@@ -126,46 +112,32 @@ class Dispatcher:
         self._open += 1
         self._arrived += 1
         if self._coalescer is not None and invocation.on_chunk is None:
-            if self._coalescer.callers >= self.options.max_queue_depth:
-                self._refuse(invocation)
-                return
-            carrier = self._coalescer.join(invocation)
-            if invocation.deadline_ns:
-                self._wake_at(invocation.deadline_ns)
+            carrier = self._share(invocation)
             if carrier is None:
-                self.stats.coalesced += 1
                 return
-            self._open += 1
-            carrier.revision_number = self.revision_number
             invocation = carrier
         queue = self._queue
         if queue.depth >= self.options.max_queue_depth:
-            self._pump()
+            self._pump()  # calls of this same turn of the loop may not have been bound yet
             if queue.depth >= self.options.max_queue_depth:
-                self._refuse(invocation)
+                self._refuse(invocation, f"the queue of {self.options.name} is full: {queue.depth} calls wait")
                 return
+        deadline_ns = invocation.deadline_ns
+        if queue.depth >= FEW and self._is_hopeless(deadline_ns):
+            self._refuse(invocation, f"{queue.depth} calls wait for {self.options.name}: too many to be served in time")
+            return
         invocation.cancel = partial(self._cancel, invocation)
-        invocation.state = _QUEUED
+        invocation.state = QUEUED
         if self._costs_bytes:
             invocation.cost = float(len(invocation.body))
-        if invocation.deadline_ns and invocation.deadline_ns < self._timer_ns:
-            self._wake_at(invocation.deadline_ns)
+        if deadline_ns and deadline_ns < self._timer.due_ns:
+            self._timer.wake_at(deadline_ns)
         queue.push(invocation)
-        if self._linkless_since_ns:
+        if self._deadlines.linkless_since_ns:
             self._hold(invocation)
         if not self._is_pump_due:
             self._is_pump_due = True
             self._loop.call_soon(self._pump)
-
-    def consumed(self, invocation: Invocation, chunks: int) -> None:
-        """The consumer of a streamed call took ``chunks`` more: the worker may send as many again."""
-        stream = self._streams.get(id(invocation))
-        link = self._links.get(invocation.replica_id)
-        if stream is None or link is None:
-            return
-        credit = stream.consumed(chunks)
-        if credit:
-            link.credit(invocation, credit)
 
     # --- the pool ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +162,7 @@ class Dispatcher:
         """Returns when a detached replica holds nothing any more (or is lost)."""
         if link.is_lost or not link.in_flight or link.replica_id not in self._links:
             return
-        waiter = self._loop.create_future()
+        waiter = asyncio.get_running_loop().create_future()
         self._drains.setdefault(link.replica_id, []).append(waiter)
         await waiter
 
@@ -199,10 +171,8 @@ class Dispatcher:
         self._start_phase = ""
         for invocation in list(self._queue):
             self._end_queued(invocation, Outcome(error=error))
-        for invocation, timer in list(self._delayed.values()):
-            timer.cancel()
-            self._end(invocation, Outcome(error=error))
-        self._delayed.clear()
+        for invocation in self._reruns.delayed():
+            self._reruns.end_delayed(invocation, Outcome(error=error))
 
     def start_phase(self, name: str) -> None:
         """A phase of a cold start begins; told to those who watch."""
@@ -240,89 +210,53 @@ class Dispatcher:
         now_s = self.now_ns() / 1e9
         self._note_rates(now_s)
         links = sum(link.is_accepting for link in self._links.values())
-        is_batched = self._batch is not None and self.model.observations > 0
+        model = self._binder.model
+        is_batched = model.observations > 0
+        per_link = self.options.batch.max_batch_size if self.options.batch else self.options.concurrency
         return DemandView(
             queue_depth=self._queue.depth,
             in_flight=self.in_flight,
             links=links,
-            capacity=links * (self._batch.max_batch_size if self._batch else self.options.concurrency),
+            capacity=links * per_link,
             oldest_wait_s=self.oldest_wait_s,
             arrival_rate_per_s=self._arrivals.per_s(now_s),
-            mean_duration_s=self.model.mean_s if is_batched else self._duration_s,
-            model_a_s=self.model.a_s if is_batched else self._duration_s,
-            model_b_s=self.model.b_s,
+            mean_duration_s=model.mean_s if is_batched else self._binder.duration_s,
+            model_a_s=model.a_s if is_batched else self._binder.duration_s,
+            model_b_s=model.b_s,
             idle_since_s=None if self._open else self._idle_since_ns / 1e9,
         )
 
     # --- what links tell --------------------------------------------------------------------------------------------
 
-    def on_result(
-        self, link: ReplicaLink, invocation: Invocation, result: ResultHeader, body: bytes | memoryview, now_ns: int
-    ) -> None:
-        if invocation.outcome is not None:
-            return
-        invocation.decode_ns = result.decode_ns
-        invocation.execute_ns = result.execute_ns
-        invocation.encode_ns = result.encode_ns
-        status = result.status
-        if status == _OK:
-            self._end(
-                invocation,
-                Outcome(body, result.content_type, http_status=result.http_status, headers=result.headers or None),
-            )
-        elif status == _STREAM_END:
-            stream = self._streams.get(id(invocation)) or CallStream(0)
-            self._end(invocation, Outcome(streamed=True) if invocation.on_chunk is not None else stream.collected())
-        elif status == _FUNCTION_ERROR and self.options.retries.on_function_error and self._may_run_again(invocation):
-            self._run_again([[invocation]], by_itself=False)
-        else:
-            self._end(invocation, failed_outcome(result, body))
-
-    def on_chunk(self, link: ReplicaLink, invocation: Invocation, chunk: ChunkHeader, body: bytes | memoryview) -> None:
-        if invocation.outcome is not None:
-            return
-        stream = self._streams.get(id(invocation))
-        if stream is None:
-            stream = self._streams[id(invocation)] = CallStream(self._max_collected_bytes)
-        stream.received()
-        if invocation.on_chunk is not None:
-            invocation.on_chunk(bytes(body), chunk.content_type)
-        elif stream.collect(body, chunk.content_type):
-            credit = stream.consumed(1)
-            if credit:
-                link.credit(invocation, credit)
-        else:
-            link.cancel(invocation)
-            self._end(invocation, stream.too_large())
+    def on_readable(self, link: ReplicaLink) -> int:
+        self._is_pump_due = True  # on_settled pumps: calls submitted meanwhile need no turn of the loop of their own
+        return self.now_ns()
 
     def on_frame_answered(self, link: ReplicaLink, frame: SentFrame, now_ns: int) -> None:
-        duration_s = (now_ns - frame.started_ns) / 1e9
-        busy_s = frame.busy_ns / 1e9
-        if frame.started_ns == frame.sent_ns and link.concurrency == 1:
-            self._hop_s += 0.05 * (min(max(duration_s - busy_s, 0.0), 0.001) - self._hop_s)
-        keep = 0.95 if self._observations > 20 else 0.5
-        self._duration_s = self._duration_s * keep + (1 - keep) * busy_s if self._observations else busy_s
-        self._observations += 1
-        if frame.batched:
-            if frame.failed is None:
-                self.model.observe(frame.cost, duration_s)
-                self.faults.note_good(frame.size)
-            else:
-                self._on_batch_failed(frame, duration_s)
+        self._binder.observe(link, frame, now_ns)
+        if not frame.failed:
+            return
+        calls = [invocation for invocation, _, _ in frame.failed if invocation.outcome is None]
+        if self.options.batch is not None and self.options.batch.isolate_errors:
+            if calls:
+                self._reruns.narrow_down(calls)
+            return
+        for invocation, result, body in frame.failed:
+            self.on_result(link, invocation, result, body, now_ns)
 
     def on_settled(self, link: ReplicaLink) -> None:
-        if self._queue.depth:
-            self._pump()
+        self._pump()
         if not link.is_accepting:
             self._settle_drain(link)
 
     def on_lost(self, link: ReplicaLink, reason: str) -> None:
+        self._is_pump_due = False  # it may come in place of on_settled
         if link.in_flight:
             self.stats.workers_lost += 1
-        started, waiting = link.take_in_flight()
+        started, unstarted = link.take_in_flight()
         self._forget(link)
-        lost = Outcome(error=WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}"))
-        self._give_back(started, waiting, lost)
+        error = WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}")
+        self._reruns.after_loss(started, unstarted, Outcome(error=error))
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -336,184 +270,21 @@ class Dispatcher:
         now_ns = self.now_ns()
         self._note_rates(now_ns / 1e9)
         expired: list[Invocation] = []
-        waits = False
-        while queue.depth and not waits:
-            chosen = self._choose(now_ns)
-            if chosen is None:
-                break
-            waits = not self._send_next(*chosen, now_ns, expired)
+        step = Step.SENT
+        while queue.depth and step is Step.SENT:
+            step = self._binder.bind_next(now_ns, expired)
         self._is_pumping = False
+        self._timer.wake_at(now_ns + self._deadlines.timeout_ns)
         for invocation in expired:
             self._end(invocation, Outcome(error=DeadlineExceeded("the deadline passed in the queue")))
         if not queue.depth:
             self._signal_depth = 1
-        elif not waits and (queue.depth >= self._signal_depth or now_ns - self._signalled_ns > _SIGNAL_AGAIN_NS):
+        elif step is Step.NO_ROOM and (
+            queue.depth >= self._signal_depth or now_ns - self._signalled_ns > _SIGNAL_AGAIN_NS
+        ):
             self._signal_depth = 2 * queue.depth
             self._signalled_ns = now_ns
             self.on_demand()
-
-    def _choose(self, now_ns: int) -> tuple[ReplicaLink, int] | None:
-        """The replica for the next calls, and how many it has room for. An idle one always comes first."""
-        best: ReplicaLink | None = None
-        idle = 0
-        for link in self._links.values():
-            if not link.is_accepting or not link.is_writable:
-                continue
-            if not link.in_flight:
-                idle += 1
-            if best is None or len(link.in_flight) < len(best.in_flight):
-                best = link
-        if best is None:
-            return None
-        if self._batch is not None:
-            if idle or (len(best.frames) == 1 and self._prefetches()):
-                return best, self._batch.max_batch_size
-            return None
-        if best.concurrency > 1:
-            room = best.concurrency - len(best.in_flight)
-        else:
-            most = calls_per_replica(self._duration_s, self._hop_s, observations=self._observations)
-            room = most - len(best.in_flight)
-        if room <= 0:
-            return None
-        return best, min(room, -(-self._queue.depth // idle)) if idle > 1 else room
-
-    def _prefetches(self) -> bool:
-        assert self._batch is not None
-        return not self._queue.has_apart and prefetches_batch(
-            self.model.mean_s,
-            self._hop_s,
-            waiting=self._queue.depth,
-            full_batch=self._batch.max_batch_size,
-            observations=self.model.observations,
-        )
-
-    def _send_next(self, link: ReplicaLink, room: int, now_ns: int, expired: list[Invocation]) -> bool:
-        """Send the next batch, or up to ``room`` calls; False if waiting for mates pays more."""
-        calls = self._queue.take_apart(now_ns, expired) if self._queue.has_apart else []
-        if not calls:
-            size = room
-            if self._batch is not None:
-                size = self._plan(now_ns)
-                if size == 0:
-                    return False
-            calls = self._queue.take(size, now_ns, expired)
-        if not calls:
-            return True
-        for invocation in calls:
-            invocation.state = _SENT
-            invocation.attempt += 1
-        if self._batch is not None:
-            self.stats.note_batch(len(calls))
-            link.send_calls(calls, batched=True, now_ns=now_ns)
-        elif link.concurrency > 1:
-            link.send_calls(calls, batched=False, now_ns=now_ns)
-        else:
-            link.send_each(calls, now_ns=now_ns)
-        if now_ns + self._timeout_ns < self._timer_ns:
-            self._wake_at(now_ns + self._timeout_ns)
-        return True
-
-    def _plan(self, now_ns: int) -> int:
-        """Size of the next batch; 0 = wait (the timer is set)."""
-        assert self._batch is not None
-        limit = best_batch_size(self._batch.max_batch_size, self.faults, self.model)
-        if self._sizes_by_count:
-            return limit
-        front = self._queue.peek(self._batch.max_batch_size, now_ns)
-        if not front:
-            return limit  # only expired ones: taking sorts them out
-        view = BatchView(
-            costs=[invocation.cost for invocation in front],
-            oldest_wait_s=(now_ns - min(invocation.accepted_ns for invocation in front)) / 1e9,
-            arrival_rate_per_s=self._arrivals.per_s(now_ns / 1e9),
-            size_limit=limit,
-        )
-        plan = plan_batch(view, self._batch, self.model, now_ns / 1e9)
-        if plan.wait_s > 0:
-            self._wake_at(now_ns + int(plan.wait_s * 1e9))
-        return plan.size
-
-    def _on_batch_failed(self, frame: SentFrame, duration_s: float) -> None:
-        """An execution failed as a whole: narrow it down, or tell everyone."""
-        failed = frame.failed or []
-        if frame.size == 1:
-            self.faults.note_bad()
-            return
-        self.faults.note_failed_execution(duration_s, self.model.predict_s(frame.cost))
-        calls = [invocation for invocation, _, _ in failed if invocation.outcome is None]
-        if self._batch is not None and self._batch.isolate_errors and calls:
-            for invocation in calls:
-                invocation.attempt -= 1
-            self._run_again(halves(calls) if len(calls) > 1 else [calls], by_itself=True)
-            return
-        for invocation, result, body in failed:
-            if invocation.outcome is None:
-                self._end(invocation, failed_outcome(result, body))
-
-    # --- running again ----------------------------------------------------------------------------------------------
-
-    def _may_run_again(self, invocation: Invocation) -> bool:
-        if invocation.attempt >= self.options.retries.max_attempts:
-            return False
-        return invocation.on_chunk is None or id(invocation) not in self._streams
-
-    def _give_back(self, started: list[Invocation], waiting: list[Invocation], outcome: Outcome) -> None:
-        """Calls of a lost replica: those not started run elsewhere, those that may have started if that is safe."""
-        unstarted = [invocation for invocation in waiting if invocation.outcome is None]
-        for invocation in unstarted:
-            invocation.attempt -= 1
-            invocation.state = _QUEUED
-        self._queue.push_front(unstarted)
-        rerun: list[Invocation] = []
-        for invocation in started:
-            if invocation.outcome is None:
-                if self.options.idempotent and self._may_run_again(invocation):
-                    rerun.append(invocation)
-                else:
-                    self._end(invocation, outcome)
-        if rerun:
-            attempts_left = self.options.retries.max_attempts - max(invocation.attempt for invocation in rerun)
-            together = self._batch is not None and len(rerun) > 1
-            self._run_again(
-                regroup_after_loss(rerun, attempts_left) if together else [[invocation] for invocation in rerun],
-                by_itself=True,
-            )
-        self._schedule_pump()
-
-    def _run_again(self, groups: list[list[Invocation]], *, by_itself: bool) -> None:
-        """Queue calls again before all others, each group by itself; after a delay if the retries ask for one."""
-        now: list[list[Invocation]] = []
-        for group in groups:
-            delay_s = self._retry_delay_s(group[0])
-            if delay_s <= 0:
-                now.append(group)
-            for invocation in group:
-                self.stats.retried += 1
-                self._streams.pop(id(invocation), None)
-                if delay_s > 0:
-                    invocation.state = _DELAYED
-                    timer = self._loop.call_later(delay_s, partial(self._after_delay, invocation))
-                    self._delayed[id(invocation)] = (invocation, timer)
-                else:
-                    invocation.state = _QUEUED
-        if by_itself:
-            self._queue.push_apart(now)
-        else:
-            self._queue.push_front([invocation for group in now for invocation in group])
-        self._schedule_pump()
-
-    def _retry_delay_s(self, invocation: Invocation) -> float:
-        retries = self.options.retries
-        if retries.initial_delay_s <= 0 or invocation.attempt < 1:
-            return 0.0
-        return min(retries.initial_delay_s * retries.backoff ** min(invocation.attempt - 1, 64), retries.max_delay_s)
-
-    def _after_delay(self, invocation: Invocation) -> None:
-        self._delayed.pop(id(invocation), None)
-        invocation.state = _QUEUED
-        self._queue.push_apart([[invocation]])
-        self._schedule_pump()
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
@@ -528,7 +299,6 @@ class Dispatcher:
         if self._streams:
             self._streams.pop(id(invocation), None)
         if self._coalescer is None or not isinstance(invocation, Carrier):
-            self._ended += 1
             self.stats.note_end(invocation, now_ns)
             if outcome.error is not None:
                 self.stats.note_error(outcome.error.code)
@@ -541,25 +311,22 @@ class Dispatcher:
         self._end(invocation, outcome)
         self._queue.note_ended()
 
-    def _refuse(self, invocation: Invocation) -> None:
-        depth = self._queue.depth
-        rate = self._departures.per_s(self.now_ns() / 1e9)
+    def _refuse(self, invocation: Invocation, detail: str) -> None:
         error = Overloaded(
-            f"the queue of {self.options.name} is full: {depth} calls wait",
+            detail,
             hint="Retry after the time given, or raise max_queue_depth or scaling.max_replicas.",
-            retry_after_s=min(60.0, max(0.05, depth / rate)) if rate > 0 else 1.0,
+            retry_after_s=retry_after_s(self._queue.depth, self._serves_per_s()),
         )
         self._end(invocation, Outcome(error=error))
 
     def _cancel(self, invocation: Invocation) -> None:
         if invocation.outcome is not None:
             return
-        if invocation.state == _QUEUED:
+        if invocation.state == QUEUED:
+            self._patience.note_left((self.now_ns() - invocation.accepted_ns) / 1e9)
             self._end_queued(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))
-        elif invocation.state == _DELAYED:
-            _, timer = self._delayed.pop(id(invocation))
-            timer.cancel()
-            self._end(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))
+        elif invocation.state == DELAYED:
+            self._reruns.end_delayed(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))
         else:
             self._abandon(invocation, Outcome(error=Canceled("the caller went away", phase="execute")))
 
@@ -570,130 +337,67 @@ class Dispatcher:
             link.cancel(invocation)
         self._end(invocation, outcome)
 
-    # --- time -------------------------------------------------------------------------------------------------------
-
-    def _wake_at(self, due_ns: int) -> None:
-        """Make sure that the one timer goes off by ``due_ns``."""
-        if due_ns >= self._timer_ns:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_ns = due_ns
-        self._timer = self._loop.call_later(max(0, due_ns - self.now_ns()) / 1e9, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_ns = _NEVER_NS
-        now_ns = self.now_ns()
-        self._expire_waiting(now_ns)
-        for link in list(self._links.values()):
-            self._expire_running(link, now_ns)
-        if self._coalescer is not None:
-            self._coalescer.expire(now_ns)
-        due_ns = self._next_due_ns(now_ns)
-        if due_ns < _NEVER_NS:
-            # looking at a long queue costs time: bound it to a small share
-            self._wake_at(max(due_ns, now_ns + 1_000_000 + 5_000 * self._queue.depth))
-        self._pump()
-
-    def _expire_waiting(self, now_ns: int) -> None:
-        held_since_ns = self._linkless_since_ns
-        for invocation in [*self._queue, *(invocation for invocation, _ in self._delayed.values())]:
-            if 0 < invocation.deadline_ns <= now_ns:
-                outcome = Outcome(error=DeadlineExceeded("the deadline passed in the queue"))
-            elif held_since_ns and now_ns - max(invocation.accepted_ns, held_since_ns) >= self._hold_ns:
-                held_s = self._hold_ns / 1e9
-                outcome = Outcome(
-                    error=NotReady(
-                        f"no replica of {self.options.name} became ready within {held_s:g} s",
-                        hint="The start goes on; retry after the time given.",
-                        retry_after_s=min(30.0, max(1.0, held_s)),
-                    )
-                )
-            else:
-                continue
-            if invocation.state == _QUEUED:
-                self._end_queued(invocation, outcome)
-            elif id(invocation) in self._delayed:
-                self._delayed.pop(id(invocation))[1].cancel()
-                self._end(invocation, outcome)
-
-    def _expire_running(self, link: ReplicaLink, now_ns: int) -> None:
-        for invocation in list(link.in_flight.values()):
-            if 0 < invocation.deadline_ns <= now_ns and invocation.outcome is None:
-                error = DeadlineExceeded("the caller's deadline passed while the call ran", phase="execute")
-                self._abandon(invocation, Outcome(error=error))
-        overdue = [call for call in self._oldest_running(link) if self._limit_ns(link, call) <= now_ns]
-        if not overdue:
-            return
-        stalled = [call for call in overdue if self._is_stalled(call)]
-        for invocation in stalled:
-            error = DeadlineExceeded("the stream was not read within timeout_s", phase="execute")
-            self._abandon(invocation, Outcome(error=error))
-        if len(stalled) < len(overdue):
-            self._replace(link, overdue)
-
     def _replace(self, link: ReplicaLink, overdue: list[Invocation]) -> None:
-        """A call ran past ``timeout_s``: its replica is killed, its mates run elsewhere or are told."""
-        started, waiting = link.take_in_flight()
+        """Calls ran past ``timeout_s``: their replica is killed, its other calls run elsewhere or are told."""
+        started, unstarted = link.take_in_flight()
         link.is_accepting = False
         self._forget(link)
-        too_long = Outcome(
-            error=DeadlineExceeded(
-                f"the call ran longer than timeout_s = {self.options.timeout_s:g}; its worker was replaced",
-                phase="execute",
-            )
+        error = DeadlineExceeded(
+            f"the call ran longer than timeout_s = {self.options.timeout_s:g}; its worker was replaced",
+            phase="execute",
         )
-        shared = self._batch is not None and len(overdue) > 1 and self.options.idempotent
-        late = {id(invocation) for invocation in overdue}
-        if not shared:
+        if self.options.batch is not None and len(overdue) > 1:
+            # whichever of the batch is at fault: they are told apart by running again in smaller groups
+            self._reruns.after_loss(started, unstarted, Outcome(error=error))
+        else:
             for invocation in overdue:
-                self._end(invocation, too_long)
-        mates = [invocation for invocation in started if shared or id(invocation) not in late]
-        lost = Outcome(error=WorkerLost(f"replica {link.replica_id} was replaced: another call ran past timeout_s"))
-        self._give_back(mates, waiting, too_long if shared else lost)
+                self._end(invocation, Outcome(error=error))
+            lost = WorkerLost(f"replica {link.replica_id} was replaced: another call on it ran past timeout_s")
+            self._reruns.after_loss(started, unstarted, Outcome(error=lost))
         if link.on_timeout is not None:
             link.on_timeout(link)
         else:
             link.close()
 
-    def _oldest_running(self, link: ReplicaLink) -> list[Invocation]:
-        if link.concurrency > 1:
-            return list(link.in_flight.values())
-        frame, _ = link.running()
-        return [] if frame is None else link.calls_of(frame)
-
-    def _limit_ns(self, link: ReplicaLink, invocation: Invocation) -> int:
-        """When a running call has used up its ``timeout_s`` (a cancelled stream that stalled gets some grace)."""
-        since_ns = invocation.sent_ns if link.concurrency > 1 else link.running()[1]
-        grace_ns = _CANCEL_GRACE_NS if invocation.outcome is not None and invocation.on_chunk is not None else 0
-        return since_ns + self._timeout_ns + grace_ns
-
-    def _is_stalled(self, invocation: Invocation) -> bool:
-        stream = self._streams.get(id(invocation))
-        return stream is not None and stream.waits_for_consumer
-
-    def _next_due_ns(self, now_ns: int) -> int:
-        due_ns = _NEVER_NS
-        for invocation in self._queue:
-            if invocation.deadline_ns:
-                due_ns = min(due_ns, invocation.deadline_ns)
-            if self._linkless_since_ns:
-                due_ns = min(due_ns, max(invocation.accepted_ns, self._linkless_since_ns) + self._hold_ns)
-        for invocation, _ in self._delayed.values():
-            if invocation.deadline_ns:
-                due_ns = min(due_ns, invocation.deadline_ns)
-        for link in self._links.values():
-            for invocation in link.in_flight.values():
-                if invocation.deadline_ns and invocation.outcome is None:
-                    due_ns = min(due_ns, invocation.deadline_ns)
-            for invocation in self._oldest_running(link):
-                due_ns = min(due_ns, self._limit_ns(link, invocation))
-        if self._coalescer is not None:
-            due_ns = min(due_ns, self._coalescer.next_deadline_ns() or _NEVER_NS)
-        return due_ns
-
     # --- small steps ------------------------------------------------------------------------------------------------
+
+    def _on_timer(self) -> None:
+        now_ns = self.now_ns()
+        self._deadlines.expire(now_ns)
+        if self._coalescer is not None:
+            self._coalescer.expire(now_ns)
+        self._pump()
+        due_ns = self._deadlines.next_due_ns()
+        if self._coalescer is not None:
+            due_ns = min(due_ns, self._coalescer.next_deadline_ns() or NEVER_NS)
+        if due_ns < NEVER_NS:
+            # looking through a long queue costs time: keep it to a small share of it
+            self._timer.wake_at(max(due_ns, now_ns + 1_000_000 + 5_000 * self._queue.depth))
+
+    def _share(self, invocation: Invocation) -> Carrier | None:
+        """Let a call share an execution; the execution to queue if there was none."""
+        assert self._coalescer is not None
+        if self._coalescer.callers >= self.options.max_queue_depth:
+            self._refuse(invocation, f"{self._coalescer.callers} calls share executions of {self.options.name}")
+            return None
+        carrier = self._coalescer.join(invocation)
+        if invocation.deadline_ns:
+            self._timer.wake_at(invocation.deadline_ns)
+        if carrier is None:
+            self.stats.coalesced += 1
+            return None
+        self._open += 1
+        carrier.revision_number = self.revision_number
+        return carrier
+
+    def _is_hopeless(self, deadline_ns: int) -> bool:
+        if self._deadlines.linkless_since_ns or not (deadline_ns or self._patience.seconds):
+            return False
+        patience_s = (deadline_ns - self.now_ns()) / 1e9 if deadline_ns else self._patience.seconds
+        return is_hopeless(self._queue.depth, self._serves_per_s(), patience_s)
+
+    def _serves_per_s(self) -> float:
+        return max(self._departures.per_s(self.now_ns() / 1e9), self._binder.capacity_per_s())
 
     def _schedule_pump(self) -> None:
         if not self._is_pump_due:
@@ -703,22 +407,22 @@ class Dispatcher:
     def _hold(self, invocation: Invocation) -> None:
         """No replica is there: the call waits for a start."""
         invocation.is_cold = True
-        self._wake_at(max(invocation.accepted_ns, self._linkless_since_ns) + self._hold_ns)
+        self._timer.wake_at(self._deadlines.hold_until_ns(invocation))
         if self._start_phase and invocation.on_phase is not None:
             invocation.on_phase(self._start_phase)
 
     def _note_links(self) -> None:
+        deadlines = self._deadlines
         if any(link.is_accepting for link in self._links.values()):
-            self._linkless_since_ns = 0
-        elif not self._linkless_since_ns:
-            self._linkless_since_ns = self.now_ns() or 1
-            if self._queue.depth:
-                self._wake_at(self._linkless_since_ns + self._hold_ns)
+            deadlines.linkless_since_ns = 0
+        elif not deadlines.linkless_since_ns:
+            deadlines.linkless_since_ns = self.now_ns() or 1
+            self._timer.wake_at(deadlines.linkless_since_ns + deadlines.hold_ns)
 
     def _note_rates(self, now_s: float) -> None:
         self._arrivals.note(self._arrived, now_s)
-        self._departures.note(self._ended, now_s)
-        self._arrived = self._ended = 0
+        self._departures.note(self._delivery.answered, now_s)
+        self._arrived = self._delivery.answered = 0
 
     def _settle_drain(self, link: ReplicaLink) -> None:
         if not link.in_flight:
@@ -731,3 +435,11 @@ class Dispatcher:
             if not waiter.done():
                 waiter.set_result(None)
         self._note_links()
+
+
+def _nanoseconds(clock: Clock | None) -> Callable[[], int]:
+    """The clock as nanosecond stamps; the machine's own without a detour, since the hot path calls it."""
+    if clock is None or isinstance(clock, SystemClock):
+        return monotonic_ns
+    virtual = clock
+    return lambda: int(virtual.monotonic_s() * 1e9)

@@ -10,8 +10,11 @@ from typing import Final
 
 from stoker_runtime.invocation import Invocation
 
-LATENCY_BUCKETS_S: Final = tuple(
-    float(bound) for bound in ["0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "300"]
+_STEPS: Final = (1.0, 2.5, 5.0)
+LATENCY_BUCKETS_S: Final = (
+    *(step * scale for scale in (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0) for step in _STEPS),
+    100.0,
+    300.0,
 )
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 _LATENCY_BUCKETS_NS: Final = tuple(int(bound * 1e9) for bound in LATENCY_BUCKETS_S)

@@ -45,7 +45,9 @@ _CHUNK: Final = int(FrameKind.CHUNK)
 class LinkOwner(Protocol):
     """Who is told what a link reads: the dispatcher."""
 
-    def now_ns(self) -> int: ...
+    def on_readable(self, link: ReplicaLink) -> int:
+        """Results are about to be told, and ``on_settled`` will follow; the time now."""
+        ...
 
     def on_result(
         self, link: ReplicaLink, invocation: Invocation, result: ResultHeader, body: bytes | memoryview, now_ns: int
@@ -134,12 +136,9 @@ class ReplicaLink(asyncio.BufferedProtocol):
 
     # --- what the dispatcher asks -----------------------------------------------------------------------------------
 
-    def running(self) -> tuple[SentFrame | None, int]:
-        """The frame that may be running on a worker of concurrency 1, and since when."""
-        if not self.frames:
-            return None, 0
-        head = self.frames[0]
-        return head, max(head.sent_ns, self.last_result_ns)
+    def running_since_ns(self) -> int:
+        """Since when the head of ``frames`` may be running on a worker of concurrency 1."""
+        return max(self.frames[0].sent_ns, self.last_result_ns) if self.frames else 0
 
     def calls_of(self, frame: SentFrame) -> list[Invocation]:
         """The calls of a frame that are not answered yet."""
@@ -202,7 +201,7 @@ class ReplicaLink(asyncio.BufferedProtocol):
             frames = self._buffer.buffer_updated(nbytes)
             if owner is None or not frames:
                 return
-            now_ns = owner.now_ns()
+            now_ns = owner.on_readable(self)
             for frame in frames:
                 kind = frame.kind
                 if kind == _RESULTS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable
@@ -48,9 +47,6 @@ class VirtualLoop:
         self._sequence += 1
         heapq.heappush(self._later, (self.clock.monotonic_s() + delay, self._sequence, handle))
         return handle
-
-    def create_future(self) -> asyncio.Future[None]:
-        return asyncio.get_running_loop().create_future()
 
     @property
     def timers(self) -> int:
