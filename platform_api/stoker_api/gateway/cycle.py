@@ -10,7 +10,16 @@ import logging
 from typing import Protocol
 
 from stoker.errors import PayloadTooLarge, PlatformError, ShuttingDown
-from stoker_api.gateway.answer import JSON_TYPE, checked_headers, checked_status, checked_type, has_body, render_head
+from stoker_api.gateway.answer import (
+    JSON_TYPE,
+    KNOWN_TYPES,
+    checked_headers,
+    checked_status,
+    checked_type,
+    has_body,
+    plain_answer,
+    render_head,
+)
 from stoker_api.gateway.gateway import Gateway
 from stoker_api.gateway.head import RequestHead
 from stoker_api.gateway.ports import Route
@@ -34,6 +43,8 @@ class Connection(Protocol):
     def common_headers(self) -> bytes: ...
 
     def send(self, *parts: bytes | memoryview) -> None: ...
+
+    def send_one(self, data: bytes) -> None: ...
 
     def cycle_done(self, cycle: InvokeCycle, now_ns: int) -> None: ...
 
@@ -213,9 +224,9 @@ class InvokeCycle:
             headers=headers or (),
         )
         if self.head.is_head or not has_body(status):
-            connection.send(head)
+            connection.send_one(head)
         elif len(body) <= _JOIN_LIMIT_BYTES:
-            connection.send(head + body)
+            connection.send_one(head + body)
         else:
             connection.send(head, body)
         self.response_started = True
@@ -231,10 +242,25 @@ class InvokeCycle:
         outcome = self.observe(invocation)
         if self.disconnected:
             return
+        body = outcome.body
+        known_type = KNOWN_TYPES.get(outcome.content_type)
+        is_plain = outcome.error is None and not outcome.http_status and not outcome.headers and known_type is not None
+        if is_plain and self.keep_alive and not self.head.wants_receipt and len(body) <= _JOIN_LIMIT_BYTES:
+            assert known_type is not None
+            connection = self._connection
+            connection.send_one(
+                plain_answer(connection.common_headers(), known_type, body, server_timing(invocation), self._request_id)
+            )
+            self.response_complete = True
+            counters = connection.gateway.counters
+            counters.plain_answers += 1
+            counters.bytes_out += len(body)
+            connection.cycle_done(self, invocation.done_ns)
+            return
         try:
             if outcome.error is not None:
                 raise outcome.error
-            body, content_type = outcome.body, outcome.content_type
+            content_type = outcome.content_type
             if self.head.wants_receipt:
                 body, content_type = with_receipt(body, content_type, invocation), JSON_TYPE
             headers = checked_headers(outcome.headers) if outcome.headers else None

@@ -355,13 +355,14 @@ class GatewayProtocol(HttpToolsProtocol):
         return self.flow.write_paused
 
     def send(self, *parts: bytes | memoryview) -> None:
-        """Write, unless the connection is gone."""
-        if self.transport.is_closing():
-            return
-        if len(parts) == 1:
-            self.transport.write(parts[0])
-        else:
+        """Write pieces without joining them, unless the connection is gone."""
+        if not self.transport.is_closing():
             self.transport.writelines(parts)
+
+    def send_one(self, data: bytes) -> None:
+        """Write one piece, unless the connection is gone."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def cycle_done(self, cycle: InvokeCycle, now_ns: int) -> None:
         """An invocation's answer is written."""

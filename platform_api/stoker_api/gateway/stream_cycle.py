@@ -83,14 +83,14 @@ class StreamCycle(InvokeCycle):
         self._open()
         self._write(last_event)
         if not self.head.http_10:
-            self._connection.send(LAST_CHUNK)
+            self._connection.send_one(LAST_CHUNK)
         self.end(status, self._sent_bytes)
 
     def _open(self) -> None:
         if self.response_started:
             return
         self.response_started = True
-        self._connection.send(
+        self._connection.send_one(
             render_head(
                 200,
                 self._connection.common_headers(),
@@ -106,4 +106,4 @@ class StreamCycle(InvokeCycle):
 
     def _write(self, data: bytes) -> None:
         self._sent_bytes += len(data)
-        self._connection.send(data if self.head.http_10 else b"%x\r\n%b\r\n" % (len(data), data))
+        self._connection.send_one(data if self.head.http_10 else b"%x\r\n%b\r\n" % (len(data), data))
