@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 from stoker.cli.main import main
+from stoker.options import Batch, EnvironmentSpec, FunctionOptions, Retries, Scaling
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
@@ -92,6 +94,13 @@ def test_every_base_dependency_has_its_line_of_reason() -> None:
         re.split(r"[><=;\[ ]", line)[0] for line in importlib.metadata.requires("stoker") or [] if "extra" not in line
     ]
     assert [name for name in names if f"| `{name}` |" not in text] == []
+
+
+def test_every_option_has_its_line_in_the_documents() -> None:
+    text = (ROOT / "docs/functions.md").read_text()
+    values = (FunctionOptions, Batch, Scaling, Retries, EnvironmentSpec)
+    options = [field.name for value in values for field in dataclasses.fields(value)]
+    assert [option for option in options if f"| `{option}` |" not in text] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=document_id)
