@@ -1,0 +1,46 @@
+"""Writes docs/performance.md from benchmarks/results/*.json: `python -m benchmarks.report`.
+
+The rule: no figure is typed by hand. Each table stands under the first line of its benchmark's docstring, with the date
+and the machine it was measured on.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.table import RESULTS, markdown
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "docs/performance.md"
+HEAD = """# Performance
+
+Written by `python -m benchmarks.report` from the files in `benchmarks/results/`; no figure here is typed by hand. Each table is printed by
+`python -m benchmarks NAME`, which a sceptic can run. Figures of one table come from one run, with rivals interleaved, and are medians; compare
+within a table, not between machines.
+"""
+
+
+def section(name: str, document: Mapping[str, object]) -> str:
+    """One benchmark: what it measures, its table, and where it was measured."""
+    rows, machine = document["rows"], document["machine"]
+    assert isinstance(rows, list)
+    assert isinstance(machine, dict)
+    source = (FOLDER / f"{name}.py").read_text()
+    about = (ast.get_docstring(ast.parse(source)) or name).split("\n\n")[0].replace("\n", " ")
+    place = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}"
+    where = f"{document['date']}, {place}, Python {machine['python']}, GPU: {machine['gpu']}."
+    return f"## {name}\n\n{about}\n\n{markdown(rows)}\n\n{where} Again: `python -m benchmarks {name}`.\n"
+
+
+def main() -> None:
+    """Write the page."""
+    sections = [section(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
+    PAGE.write_text("\n".join([HEAD, *sections]))
+    print(f"{PAGE.name}: {len(sections)} benchmarks")
+
+
+if __name__ == "__main__":
+    main()
