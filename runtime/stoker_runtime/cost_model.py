@@ -32,7 +32,7 @@ class CostModel:
         weight = 1.0
         if self.observations >= 3:
             residual_s = abs(duration_s - self.predict_s(cost))
-            limit_s = _CLIP * max(self._scale_s, 0.02 * duration_s, 1e-6)
+            limit_s = _CLIP * max(self._scale_s, 0.02 * self.predict_s(cost), 1e-6)
             if residual_s > limit_s:
                 weight = limit_s / residual_s
             self._scale_s += 0.1 * (min(residual_s, 4 * limit_s) - self._scale_s)

@@ -85,7 +85,7 @@ class Dispatcher:
         self.on_result = self._delivery.on_result
         self.on_chunk = self._delivery.on_chunk
         self.consumed = self._delivery.consumed
-        """``consumed(invocation, chunks)``: the consumer of a stream took so many; the worker may send as many again."""
+        """``consumed(invocation, chunks)``: the consumer of a stream took so many; the worker may send more."""
         self._deadlines = Deadlines(
             options,
             int((options.startup_timeout_s if cold_hold_s is None else cold_hold_s) * 1e9),

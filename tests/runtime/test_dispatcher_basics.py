@@ -1,67 +1,11 @@
 from __future__ import annotations
 
+from tests.support.dispatch_rig import Rig, body_of, error_of
 from tests.support.fake_replica import fake_replica
-from tests.support.virtual_loop import VirtualLoop
 
 from stoker.errors import Canceled, DeadlineExceeded, FunctionError, NotReady, Overloaded, StartFailed, WorkerLost
-from stoker.options import Batch, FunctionOptions, Retries
-from stoker_runtime.dispatcher import Dispatcher
-from stoker_runtime.invocation import Invocation, Priority
-
-
-class Rig:
-    """A dispatcher under virtual time, and what its callers were told."""
-
-    def __init__(self, cold_hold_s: float | None = None, **options: object) -> None:
-        self.loop = VirtualLoop()
-        self.demands = 0
-        self.ended: list[Invocation] = []
-        self.dispatcher = Dispatcher(
-            FunctionOptions(name="f", **options),  # type: ignore[arg-type]
-            3,
-            clock=self.loop.clock,
-            on_demand=self._on_demand,
-            cold_hold_s=cold_hold_s,
-            loop=self.loop,  # type: ignore[arg-type]
-        )
-
-    def _on_demand(self) -> None:
-        self.demands += 1
-
-    def call(
-        self,
-        body: bytes = b"1",
-        *,
-        deadline_s: float = 0.0,
-        priority: Priority = Priority.INTERACTIVE,
-        method: str = "",
-        settle: bool = True,
-    ) -> Invocation:
-        now_ns = self.dispatcher.now_ns()
-        invocation = Invocation(
-            body,
-            "",
-            self.ended.append,
-            priority=priority,
-            method=method,
-            accepted_ns=now_ns,
-            deadline_ns=now_ns + int(deadline_s * 1e9) if deadline_s else 0,
-        )
-        self.dispatcher.submit(invocation)
-        if settle:
-            self.loop.settle()
-        return invocation
-
-
-def error_of(invocation: Invocation) -> object:
-    assert invocation.outcome is not None
-    return invocation.outcome.error
-
-
-def body_of(invocation: Invocation) -> bytes:
-    assert invocation.outcome is not None
-    assert invocation.outcome.error is None, invocation.outcome.error
-    return bytes(invocation.outcome.body)
+from stoker.options import Batch, Retries
+from stoker_runtime.invocation import Priority
 
 
 def test_a_call_is_answered_by_an_idle_replica() -> None:
