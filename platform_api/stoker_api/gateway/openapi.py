@@ -90,16 +90,17 @@ def _inline(schema: object) -> object:
     if not isinstance(schema, dict):
         return {}
     definitions = schema.get("$defs")
-    return _replace(schema, definitions if isinstance(definitions, dict) else {}, 0)
+    return _replace(schema, definitions if isinstance(definitions, dict) else {}, ())
 
 
-def _replace(value: object, definitions: dict[str, Any], depth: int) -> object:
+def _replace(value: object, definitions: dict[str, Any], within: tuple[str, ...]) -> object:
     if isinstance(value, list):
-        return [_replace(item, definitions, depth) for item in value]
+        return [_replace(item, definitions, within) for item in value]
     if not isinstance(value, dict):
         return value
     reference = value.get("$ref")
     if isinstance(reference, str):
         found = definitions.get(reference.rpartition("/")[2])
-        return {} if found is None or depth >= _MAX_DEPTH else _replace(found, definitions, depth + 1)
-    return {key: _replace(item, definitions, depth) for key, item in value.items() if key != "$defs"}
+        is_circle = reference in within or len(within) >= _MAX_DEPTH
+        return {} if found is None or is_circle else _replace(found, definitions, (*within, reference))
+    return {key: _replace(item, definitions, within) for key, item in value.items() if key != "$defs"}
