@@ -130,7 +130,8 @@ class AsyncWorker(asyncio.BufferedProtocol):
     def _cancel(self, call_id: int) -> None:
         task = self._tasks.get(call_id)
         if task is not None and sum(other is task for other in self._tasks.values()) == 1:
-            task.cancel()  # a batch with mates left runs on
+            # after the task's first step: one canceled before it would never answer. A batch with mates runs on
+            self._loop.call_soon(task.cancel)
 
     def _answer(self, results: list[Result]) -> None:
         if not self._results:
