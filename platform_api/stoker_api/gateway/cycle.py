@@ -257,9 +257,10 @@ class InvokeCycle:
             counters.bytes_out += len(body)
             connection.cycle_done(self, invocation.done_ns)
             return
+        if outcome.error is not None:
+            self.refuse(outcome.error)  # not raised: many calls may share it, and each raise would add to its traceback
+            return
         try:
-            if outcome.error is not None:
-                raise outcome.error
             content_type = outcome.content_type
             if self.head.wants_receipt:
                 body, content_type = with_receipt(body, content_type, invocation), JSON_TYPE

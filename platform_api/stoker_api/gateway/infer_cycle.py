@@ -46,9 +46,10 @@ class InferCycle(InvokeCycle):
         outcome = self.observe(invocation)
         if self.disconnected:
             return
+        if outcome.error is not None:
+            self.refuse(outcome.error)
+            return
         try:
-            if outcome.error is not None:
-                raise outcome.error
             answer = InferAnswer(
                 model_name=self.head.name,
                 model_version=str(invocation.revision_number or (self._route.revision if self._route else 0)),
