@@ -13,6 +13,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from stoker.local_modules import is_local, is_third_party
 
 _WRAPPERS = (staticmethod, classmethod)
+_LONG_TEXT_CHARS = 16
 
 
 @dataclass(slots=True)
@@ -25,6 +26,12 @@ class Captures:
     """Modules imported inside function bodies: not imported yet, so perhaps absent."""
     values: dict[str, object] = field(default_factory=dict)
     """Captured plain values by a name that a reader recognises."""
+    constants: set[tuple[str, str]] = field(default_factory=set)
+    """(function, text): longer texts written in the code itself."""
+    local_imports: set[str] = field(default_factory=set)
+    """Local modules that are imported inside function bodies, where the worker will look for them in vain."""
+    relative_imports: set[str] = field(default_factory=set)
+    """Functions that import relative to their package."""
 
 
 def captures_of(target: object) -> Captures:
@@ -41,20 +48,17 @@ def captures_of(target: object) -> Captures:
     return found
 
 
-def imported_names(code: CodeType) -> set[str]:
-    """Modules that a code object imports, itself or in nested functions."""
+def imported_names(code: CodeType) -> set[tuple[int, str]]:
+    """(level, module) of each import in a code object or in functions inside of it; level > 0 is relative."""
     names = set()
     level = 0
     for instruction in dis.get_instructions(code):
-        if instruction.opname == "LOAD_CONST" and isinstance(instruction.argval, int):
-            level = instruction.argval
-        if instruction.opname == "LOAD_SMALL_INT":
-            level = int(instruction.arg or 0)
-        if instruction.opname == "IMPORT_NAME" and level == 0:
-            names.add(str(instruction.argval))
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= imported_names(constant)
+        if instruction.opname.startswith("LOAD") and isinstance(instruction.argval, int):
+            level = instruction.argval  # pushed just before the names of an import
+        elif instruction.opname == "IMPORT_NAME":
+            names.add((level, str(instruction.argval)))
+    for inner in _inner(code):
+        names |= imported_names(inner)
     return names
 
 
@@ -95,7 +99,8 @@ def _function(function: FunctionType, found: Captures) -> Iterator[tuple[str, ob
     if function.__module__ is not None and not is_local(function.__module__):
         _note_module(function.__module__, found)
         return
-    found.missing_candidates |= {name for name in imported_names(function.__code__) if is_third_party(name)}
+    _imports(function, found)
+    found.constants |= {(function.__name__, text) for text in _texts(function.__code__)}
     for name in _global_names(function.__code__):
         if name in function.__globals__:
             yield name, function.__globals__[name]
@@ -120,11 +125,30 @@ def _class(cls: type, found: Captures) -> Iterator[tuple[str, object]]:
         yield f"{cls.__name__}.{name}", value
 
 
+def _imports(function: FunctionType, found: Captures) -> None:
+    for level, name in imported_names(function.__code__):
+        if level:
+            found.relative_imports.add(function.__qualname__)
+        elif is_local(name):
+            found.local_imports.add(name)
+        elif is_third_party(name):
+            found.missing_candidates.add(name)
+
+
 def _global_names(code: CodeType) -> Iterator[str]:
     yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _global_names(constant)
+    for inner in _inner(code):
+        yield from _global_names(inner)
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    yield from (item for item in code.co_consts if isinstance(item, str) and len(item) >= _LONG_TEXT_CHARS)
+    for inner in _inner(code):
+        yield from _texts(inner)
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    return (item for item in code.co_consts if isinstance(item, CodeType))
 
 
 def _note_module(name: str | None, found: Captures) -> None:

@@ -63,6 +63,8 @@ class CallableShape:
     line: int = 0
     hook: str = ""
     is_default: bool = False
+    returns: str = ""
+    """The return annotation as it is written; "" without one."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -142,8 +144,11 @@ def shape_of(target: object) -> Shape | None:
 def callable_shape(name: str, target: Callable[..., object], *, is_bound: bool = True) -> CallableShape:
     """The shape of a live callable; ``is_bound`` false drops its ``self``."""
     try:
-        parameters = list(inspect.signature(target).parameters.values())
+        signature = inspect.signature(target)
+        parameters = list(signature.parameters.values())
+        returns = _annotation(signature.return_annotation)
     except (TypeError, ValueError):  # a builtin without a signature
+        returns = ""
         parameters = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
     if not is_bound and parameters and parameters[0].kind != Parameter.VAR_POSITIONAL:
         parameters = parameters[1:]
@@ -154,6 +159,7 @@ def callable_shape(name: str, target: Callable[..., object], *, is_bound: bool =
         parameters=tuple(ParameterShape(p.name, p.kind.value, p.default is Parameter.empty) for p in parameters),
         hook=hook if isinstance(hook, str) else "",
         is_default=getattr(target, DEFAULT, False) is True,
+        returns=returns,
     )
 
 
@@ -169,6 +175,15 @@ def _class_shape(cls: type) -> ClassShape:
                 continue
             methods[name] = shape
     return ClassShape(name=cls.__name__, methods=tuple(methods.values()))
+
+
+def _annotation(annotation: object) -> str:
+    if annotation is inspect.Signature.empty:
+        return ""
+    if isinstance(annotation, str):
+        return annotation
+    is_plain = isinstance(annotation, type) and not getattr(annotation, "__args__", ())
+    return annotation.__name__ if is_plain and isinstance(annotation, type) else str(annotation)
 
 
 def _callable_kind(target: object) -> Kind:

@@ -41,7 +41,8 @@ def load_safetensors(path: str | Path, model_fn: Callable[[], ModelT], *, device
             f"{path} lacks weights of {type(model).__name__}: {', '.join(empty[:5])}",
             hint="Check that model_fn builds the model that the file was saved from.",
         )
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _retie(model: Module) -> None:
