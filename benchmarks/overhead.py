@@ -25,10 +25,10 @@ SOURCE = "def echo(x):\n    return x\n"
 BODY = '{"x": 1}'
 
 
-def load(served: Served, connections: int, duration_s: float) -> dict[str, float]:
+def load(served: Served, connections: int, duration_s: float, body: str = BODY) -> dict[str, float]:
     """One closed-loop round; adds the server's CPU time per call."""
     before_s = cpu_seconds_of_tree(served.pid)
-    command = [sys.executable, "-m", "benchmarks.load_client", "--url", served.url, "--body", BODY]
+    command = [sys.executable, "-m", "benchmarks.load_client", "--url", served.url, "--body", body]
     command += ["--connections", str(connections), "--duration-s", str(duration_s)]
     for header in served.headers:
         command += ["--header", header]
