@@ -17,9 +17,9 @@ FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs/performance.md"
 HEAD = """# Performance
 
-Written by `python -m benchmarks.report` from the files in `benchmarks/results/`; no figure here is typed by hand. Each table is printed by
-`python -m benchmarks NAME`, which a sceptic can run. Figures of one table come from one run, with rivals interleaved, and are medians; compare
-within a table, not between machines.
+Written by `python -m benchmarks.report` from the files in `benchmarks/results/`; no figure here is typed by hand. Each
+table is printed by `python -m benchmarks NAME`, which a sceptic can run. Figures of one table come from one run, with
+rivals interleaved, and are medians; compare within a table, not between machines.
 """
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from stoker.cli.main import main
 from stoker.options import Batch, EnvironmentSpec, FunctionOptions, Retries, Scaling
 
