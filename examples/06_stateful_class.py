@@ -4,8 +4,8 @@ State is a replica's own. `max_replicas=1` makes it one for all callers, and `ex
 the place to save what must outlive it.
 
     stoker deploy examples/06_stateful_class.py
-    stoker call gauge --method observe pressure_bar=9.5
-    stoker call gauge --method summary
+    stoker call gauge.observe pressure_bar=9.5
+    stoker call gauge.summary
 """
 
 from __future__ import annotations
