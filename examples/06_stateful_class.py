@@ -4,7 +4,7 @@ State is a replica's own. `max_replicas=1` makes it one for all callers, and `ex
 the place to save what must outlive it.
 
     stoker deploy examples/06_stateful_class.py
-    stoker call gauge.observe pressure_bar=9.5
+    stoker call gauge pressure_bar=9.5
     stoker call gauge.summary
 """
 
@@ -22,7 +22,7 @@ class Gauge:
         """Begin with no reading."""
         self.count, self.mean, self.squares = 0, 0.0, 0.0
 
-    @stoker.method
+    @stoker.method(default=True)
     def observe(self, pressure_bar: float) -> int:
         """Take one reading; answers how many there are."""
         self.count += 1
