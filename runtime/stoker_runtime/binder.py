@@ -76,10 +76,11 @@ class Binder:
             room = self._plan(now_ns)
             if room == 0:
                 return Step.WAITS_FOR_MATES
+        before = len(expired)
         calls = calls or queue.take(room, now_ns, expired)
         if calls:
             self._send(link, calls, now_ns)
-        return Step.SENT
+        return Step.SENT if calls or len(expired) > before else Step.NO_ROOM
 
     def capacity_per_s(self) -> float:
         """Calls per second that the present replicas can serve, by what was learned; 0 = not known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+NOWHERE: Final = 0
 QUEUED: Final = 1
 SENT: Final = 2
 DELAYED: Final = 3

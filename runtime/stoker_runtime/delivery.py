@@ -5,17 +5,21 @@ The rule that must not break: a call that has ended is never touched again, what
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from stoker.errors import Canceled
 from stoker.options import FunctionOptions
-from stoker_runtime.admission import Patience
 from stoker_runtime.call_stream import CallStream
+from stoker_runtime.door import Door
 from stoker_runtime.frames import ChunkHeader, ResultHeader, ResultStatus
 from stoker_runtime.invocation import Invocation, Outcome
 from stoker_runtime.outcomes import failed_outcome
 from stoker_runtime.replica_link import ReplicaLink
 from stoker_runtime.reruns import Reruns
+
+log = logging.getLogger(__name__)
 
 _OK: Final = int(ResultStatus.OK)
 _STREAM_END: Final = int(ResultStatus.STREAM_END)
@@ -31,17 +35,15 @@ class Delivery:
         max_collected_bytes: int,
         links: Mapping[str, ReplicaLink],
         streams: dict[int, CallStream],
-        patience: Patience,
+        door: Door,
         reruns: Reruns,
         end: Callable[[Invocation, Outcome], None],
     ) -> None:
-        self.answered = 0
-        """Results since the dispatcher last looked."""
         self._retries_errors = options.retries.on_function_error
         self._max_collected_bytes = max_collected_bytes
         self._links = links
         self._streams = streams
-        self._patience = patience
+        self._door = door
         self._reruns = reruns
         self._end = end
 
@@ -60,9 +62,10 @@ class Delivery:
     ) -> None:
         if invocation.outcome is not None:
             return
-        self.answered += 1
-        if self._patience.seconds:
-            self._patience.note_served((now_ns - invocation.accepted_ns) / 1e9)
+        door = self._door
+        door.answered += 1
+        if door.patience.seconds:
+            door.patience.note_served((now_ns - invocation.accepted_ns) / 1e9)
         invocation.decode_ns = result.decode_ns
         invocation.execute_ns = result.execute_ns
         invocation.encode_ns = result.encode_ns
@@ -88,7 +91,12 @@ class Delivery:
             stream = self._streams[id(invocation)] = CallStream(self._max_collected_bytes)
         stream.received()
         if invocation.on_chunk is not None:
-            invocation.on_chunk(bytes(body), chunk.content_type)
+            try:
+                invocation.on_chunk(bytes(body), chunk.content_type)
+            except Exception:
+                log.exception("a caller's on_chunk raised", extra={"request_id": invocation.request_id})
+                link.cancel(invocation)
+                self._end(invocation, Outcome(error=Canceled("the stream could not be handed on", phase="execute")))
         elif stream.collect(body, chunk.content_type):
             credit = stream.consumed(1)
             if credit:

@@ -13,19 +13,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from stoker.errors import Canceled, DeadlineExceeded, Overloaded, PlatformError, WorkerLost
+from stoker.errors import Canceled, DeadlineExceeded, PlatformError, WorkerLost
 from stoker.options import FunctionOptions
-from stoker_runtime.admission import FEW, Patience, is_hopeless, retry_after_s
-from stoker_runtime.arrival_rate import ArrivalRate
 from stoker_runtime.binder import Binder, Step
-from stoker_runtime.call_state import DELAYED, QUEUED
+from stoker_runtime.call_state import DELAYED, NOWHERE, QUEUED
 from stoker_runtime.call_stream import CallStream
-from stoker_runtime.clock import Clock, SystemClock, monotonic_ns
+from stoker_runtime.clock import Clock, nanoseconds
 from stoker_runtime.coalesce import Carrier, Coalescer
 from stoker_runtime.deadlines import NEVER_NS, Deadlines
 from stoker_runtime.delivery import Delivery
 from stoker_runtime.demand import DemandView
 from stoker_runtime.dispatcher_stats import DispatcherStats
+from stoker_runtime.door import Door
 from stoker_runtime.frames import ResultStatus
 from stoker_runtime.invocation import Invocation, Outcome
 from stoker_runtime.queue import CallQueue
@@ -62,7 +61,7 @@ class Dispatcher:
         self.on_demand = on_demand
         """Called when a call waits that no attached replica can take at once, and again as the queue grows."""
         self.stats = DispatcherStats()
-        self.now_ns = _nanoseconds(clock)
+        self.now_ns = nanoseconds(clock)
         now_ns = self.now_ns()
         self._loop: Timers = loop or asyncio.get_running_loop()
         self._costs_bytes = options.batch is not None and options.batch.cost_fn == "bytes"
@@ -72,15 +71,14 @@ class Dispatcher:
         self._streams: dict[int, CallStream] = {}
         self._coalescer = Coalescer(self._end) if options.coalesce else None
         self._timer = WakeTimer(self._loop, self.now_ns, self._on_timer)
-        self._arrivals = ArrivalRate(now_ns / 1e9)
-        self._departures = ArrivalRate(now_ns / 1e9)
-        self._patience = Patience()
-        self._binder = Binder(options, self._queue, self._links, self.stats, self._arrivals, self._timer.wake_at)
+        self._door = Door(options, self._queue, now_ns / 1e9)
+        self._binder = Binder(options, self._queue, self._links, self.stats, self._door.arrivals, self._timer.wake_at)
+        self._door.capacity_per_s = self._binder.capacity_per_s
         self._reruns = Reruns(
             options, self._queue, self._streams, self.stats, self._loop, self._end, self._schedule_pump
         )
         self._delivery = Delivery(
-            options, max_collected_bytes, self._links, self._streams, self._patience, self._reruns, self._end
+            options, max_collected_bytes, self._links, self._streams, self._door, self._reruns, self._end
         )
         self.on_result = self._delivery.on_result
         self.on_chunk = self._delivery.on_chunk
@@ -98,7 +96,7 @@ class Dispatcher:
             replace=self._replace,
         )
         self._deadlines.linkless_since_ns = now_ns or 1
-        self._open = self._arrived = 0
+        self._open = 0
         self._is_pump_due = self._is_pumping = False
         self._idle_since_ns = now_ns
         self._signal_depth, self._signalled_ns = 1, 0
@@ -110,21 +108,18 @@ class Dispatcher:
         """Take a call, or end it at once with ``Overloaded``. Never blocks; ``on_done`` may be called from within."""
         invocation.revision_number = self.revision_number
         self._open += 1
-        self._arrived += 1
+        self._door.arrived += 1
         if self._coalescer is not None and invocation.on_chunk is None:
             carrier = self._share(invocation)
             if carrier is None:
                 return
             invocation = carrier
-        queue = self._queue
-        if queue.depth >= self.options.max_queue_depth:
+        if self._door.is_full:
             self._pump()  # calls of this same turn of the loop may not have been bound yet
-            if queue.depth >= self.options.max_queue_depth:
-                self._refuse(invocation, f"the queue of {self.options.name} is full: {queue.depth} calls wait")
-                return
         deadline_ns = invocation.deadline_ns
-        if queue.depth >= FEW and self._is_hopeless(deadline_ns):
-            self._refuse(invocation, f"{queue.depth} calls wait for {self.options.name}: too many to be served in time")
+        deadlines = self._deadlines
+        if self._door.is_full or (not deadlines.linkless_since_ns and self._door.is_hopeless(deadline_ns, self.now_ns)):
+            self._refuse(invocation)
             return
         invocation.cancel = partial(self._cancel, invocation)
         invocation.state = QUEUED
@@ -132,8 +127,8 @@ class Dispatcher:
             invocation.cost = float(len(invocation.body))
         if deadline_ns and deadline_ns < self._timer.due_ns:
             self._timer.wake_at(deadline_ns)
-        queue.push(invocation)
-        if self._deadlines.linkless_since_ns:
+        self._queue.push(invocation)
+        if deadlines.linkless_since_ns:
             self._hold(invocation)
         if not self._is_pump_due:
             self._is_pump_due = True
@@ -208,7 +203,7 @@ class Dispatcher:
     def demand(self) -> DemandView:
         """Demand right now, for the scaler."""
         now_s = self.now_ns() / 1e9
-        self._note_rates(now_s)
+        self._door.note(now_s)
         links = sum(link.is_accepting for link in self._links.values())
         model = self._binder.model
         is_batched = model.observations > 0
@@ -219,7 +214,7 @@ class Dispatcher:
             links=links,
             capacity=links * per_link,
             oldest_wait_s=self.oldest_wait_s,
-            arrival_rate_per_s=self._arrivals.per_s(now_s),
+            arrival_rate_per_s=self._door.arrivals.per_s(now_s),
             mean_duration_s=model.mean_s if is_batched else self._binder.duration_s,
             model_a_s=model.a_s if is_batched else self._binder.duration_s,
             model_b_s=model.b_s,
@@ -268,13 +263,15 @@ class Dispatcher:
             return
         self._is_pumping = True
         now_ns = self.now_ns()
-        self._note_rates(now_ns / 1e9)
+        self._door.note(now_ns / 1e9)
         expired: list[Invocation] = []
         step = Step.SENT
         while queue.depth and step is Step.SENT:
             step = self._binder.bind_next(now_ns, expired)
         self._is_pumping = False
         self._timer.wake_at(now_ns + self._deadlines.timeout_ns)
+        for invocation in expired:
+            invocation.state = NOWHERE
         for invocation in expired:
             self._end(invocation, Outcome(error=DeadlineExceeded("the deadline passed in the queue")))
         if not queue.depth:
@@ -308,22 +305,18 @@ class Dispatcher:
             log.exception("a caller's on_done raised", extra={"request_id": invocation.request_id})
 
     def _end_queued(self, invocation: Invocation, outcome: Outcome) -> None:
-        self._end(invocation, outcome)
-        self._queue.note_ended()
+        if invocation.outcome is None and invocation.state == QUEUED:
+            self._end(invocation, outcome)
+            self._queue.note_ended()
 
-    def _refuse(self, invocation: Invocation, detail: str) -> None:
-        error = Overloaded(
-            detail,
-            hint="Retry after the time given, or raise max_queue_depth or scaling.max_replicas.",
-            retry_after_s=retry_after_s(self._queue.depth, self._serves_per_s()),
-        )
-        self._end(invocation, Outcome(error=error))
+    def _refuse(self, invocation: Invocation) -> None:
+        self._end(invocation, Outcome(error=self._door.refusal(self.now_ns() / 1e9)))
 
     def _cancel(self, invocation: Invocation) -> None:
         if invocation.outcome is not None:
             return
         if invocation.state == QUEUED:
-            self._patience.note_left((self.now_ns() - invocation.accepted_ns) / 1e9)
+            self._door.patience.note_left((self.now_ns() - invocation.accepted_ns) / 1e9)
             self._end_queued(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))
         elif invocation.state == DELAYED:
             self._reruns.end_delayed(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))
@@ -378,7 +371,7 @@ class Dispatcher:
         """Let a call share an execution; the execution to queue if there was none."""
         assert self._coalescer is not None
         if self._coalescer.callers >= self.options.max_queue_depth:
-            self._refuse(invocation, f"{self._coalescer.callers} calls share executions of {self.options.name}")
+            self._refuse(invocation)
             return None
         carrier = self._coalescer.join(invocation)
         if invocation.deadline_ns:
@@ -389,15 +382,6 @@ class Dispatcher:
         self._open += 1
         carrier.revision_number = self.revision_number
         return carrier
-
-    def _is_hopeless(self, deadline_ns: int) -> bool:
-        if self._deadlines.linkless_since_ns or not (deadline_ns or self._patience.seconds):
-            return False
-        patience_s = (deadline_ns - self.now_ns()) / 1e9 if deadline_ns else self._patience.seconds
-        return is_hopeless(self._queue.depth, self._serves_per_s(), patience_s)
-
-    def _serves_per_s(self) -> float:
-        return max(self._departures.per_s(self.now_ns() / 1e9), self._binder.capacity_per_s())
 
     def _schedule_pump(self) -> None:
         if not self._is_pump_due:
@@ -419,11 +403,6 @@ class Dispatcher:
             deadlines.linkless_since_ns = self.now_ns() or 1
             self._timer.wake_at(deadlines.linkless_since_ns + deadlines.hold_ns)
 
-    def _note_rates(self, now_s: float) -> None:
-        self._arrivals.note(self._arrived, now_s)
-        self._departures.note(self._delivery.answered, now_s)
-        self._arrived = self._delivery.answered = 0
-
     def _settle_drain(self, link: ReplicaLink) -> None:
         if not link.in_flight:
             self._forget(link)
@@ -435,11 +414,3 @@ class Dispatcher:
             if not waiter.done():
                 waiter.set_result(None)
         self._note_links()
-
-
-def _nanoseconds(clock: Clock | None) -> Callable[[], int]:
-    """The clock as nanosecond stamps; the machine's own without a detour, since the hot path calls it."""
-    if clock is None or isinstance(clock, SystemClock):
-        return monotonic_ns
-    virtual = clock
-    return lambda: int(virtual.monotonic_s() * 1e9)
