@@ -21,26 +21,58 @@ def kill_group(pid: int) -> None:
 
 
 def sweep_orphans(workers: Collection[int]) -> int:
-    """Kill and reap every child that is no worker; how many are still on their way out."""
-    staying = 0
-    for pid in _children():
-        if pid in workers:
-            continue
-        try:
-            os.kill(pid, signal.SIGKILL)
-            if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                staying += 1
-        except (ProcessLookupError, ChildProcessError):
-            continue
-    return staying
+    """Kill everything below every child that is no worker; how many of those children are still on their way out.
+
+    All are stopped before any is killed: a stopped process neither forks nor frees its place under the process
+    limit, so a fork bomb runs out of both.
+    """
+    stopped: set[int] = set()
+    while new := _orphan_tree(workers) - stopped:
+        for pid in new:
+            _signal(pid, signal.SIGSTOP)
+        stopped |= new
+    for pid in stopped:
+        _signal(pid, signal.SIGKILL)
+    return sum(not _reap(pid) for pid in _children(os.getpid()) if pid not in workers)
 
 
-def _children() -> list[int]:
-    own = os.getpid()
+def _orphan_tree(workers: Collection[int]) -> set[int]:
+    found: set[int] = set()
+    waiting = [pid for pid in _children(os.getpid()) if pid not in workers]
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += _children(pid)
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
     try:
-        return [int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
-    except FileNotFoundError:  # a kernel without that file
-        return [pid for pid in _all_pids() if _parent_of(pid) == own]
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _reap(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    except ProcessLookupError:
+        return found  # it ended meanwhile
+    except FileNotFoundError:
+        if not Path(f"/proc/{pid}/task/{pid}").exists():
+            return found
+        return [other for other in _all_pids() if _parent_of(other) == pid]  # a kernel without that file
+    return found
 
 
 def _all_pids() -> list[int]:

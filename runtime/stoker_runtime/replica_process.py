@@ -10,12 +10,12 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.options import FunctionOptions
 from stoker_runtime.environment_build import BuiltEnvironment
+from stoker_runtime.frames import LoadedHeader
 from stoker_runtime.log_collector import CapturedOutput
 from stoker_runtime.process_memory import proportional_bytes
 from stoker_runtime.zygote_client import ForkedWorker, WorkerExit
@@ -45,8 +45,8 @@ class StartOrder:
 class ReplicaProcess:
     """A loaded worker. ``socket`` is the platform's end: whoever takes it closes it."""
 
-    def __init__(self, order: StartOrder, forked: ForkedWorker, sock: socket.socket, output: CapturedOutput) -> None:
-        self.replica_id = order.replica_id
+    def __init__(self, replica_id: str, forked: ForkedWorker, sock: socket.socket, output: CapturedOutput) -> None:
+        self.replica_id = replica_id
         self.pid = forked.pid
         self.phases_ns: dict[str, int] = {}
         """zygote, fork, verify, unpickle, enter, warmup."""
@@ -55,14 +55,14 @@ class ReplicaProcess:
         self.streams = False
         self._forked = forked
         self._socket = sock
-        self._is_socket_taken = False
+        self._owns_socket = False
         self._output = output
         self._ended: asyncio.Future[WorkerExit] = asyncio.get_running_loop().create_future()
 
     @property
     def socket(self) -> socket.socket:
         """The platform's end, non-blocking. Reading this hands it over."""
-        self._is_socket_taken = True
+        self._owns_socket = False
         return self._socket
 
     @property
@@ -96,11 +96,18 @@ class ReplicaProcess:
         """Its last printed lines."""
         return self._output.tail_text()
 
-    def bury(self, ended: WorkerExit, release: Callable[[], None]) -> None:
+    def become_ready(self, loaded: LoadedHeader) -> None:
+        """Take what the worker said of itself when it had loaded."""
+        self.phases_ns.update(loaded.phases_ns)
+        self.memory_bytes = loaded.memory_bytes
+        self.schema_json = loaded.schema_json
+        self.streams = loaded.streams
+        self._owns_socket = True
+
+    def bury(self, ended: WorkerExit) -> None:
         """Close what is left of it and tell who waits; called once, by its factory."""
         os.close(self._forked.pidfd)
-        if not self._is_socket_taken:
+        if self._owns_socket:
             self._socket.close()
-        release()
         if not self._ended.done():
             self._ended.set_result(ended)

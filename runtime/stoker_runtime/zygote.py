@@ -48,20 +48,21 @@ class Zygote:
         self._replicas: dict[int, str] = {}
         self._pid_by_pidfd: dict[int, int] = {}
         self._fence = Fence.SAME_USER
-        self._orphans = 0
+        self._unreported: list[Exited] = []
+        self._sweeps_left = 0
 
     def run(self) -> None:
         """Serve until the platform closes the control socket."""
         while True:
-            for descriptor, _ in self._poll.poll(_SWEEP_AGAIN_MS if self._orphans else None):
+            for descriptor, _ in self._poll.poll(_SWEEP_AGAIN_MS if self._unreported else None):
                 if descriptor == self._control.fileno():
                     if not self._take_order():
                         self._end_all()
                         return
                 elif descriptor in self._pid_by_pidfd:
                     self._bury(descriptor)
-            if self._orphans:
-                self._orphans = sweep_orphans(self._replicas)
+            if self._unreported:
+                self._sweep()
 
     def _take_order(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS)
@@ -140,9 +141,16 @@ class Zygote:
         os.close(pidfd)
         kill_group(pid)  # its id cannot be another's before it is reaped
         _, status = os.waitpid(pid, 0)
-        replica_id = self._replicas.pop(pid)
-        self._orphans = sweep_orphans(self._replicas)
-        self._tell(Exited(replica_id, pid, status))
+        self._unreported.append(Exited(self._replicas.pop(pid), pid, status))
+        self._sweeps_left = _LAST_SWEEPS
+
+    def _sweep(self) -> None:
+        """Tell of the dead once nothing of them is left (or it cannot be ended: a process stuck in the kernel)."""
+        self._sweeps_left -= 1
+        if sweep_orphans(self._replicas) == 0 or self._sweeps_left <= 0:
+            for exited in self._unreported:
+                self._tell(exited)
+            self._unreported.clear()
 
     def _end_all(self) -> None:
         for pid in list(self._replicas):

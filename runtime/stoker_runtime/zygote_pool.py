@@ -27,6 +27,8 @@ from stoker_runtime.zygote_messages import Configure
 log = logging.getLogger(__name__)
 
 FIRST_USER_ID: Final = 60_000
+_USER_BLOCKS: Final = 16
+_USER_BLOCK_SIZE: Final = 64
 ZYGOTE_LIMIT_S: Final = 180.0
 _OUR_PREFIX: Final = "STOKER_"
 _ZYGOTE_ENV: Final = {
@@ -124,7 +126,7 @@ class ZygotePool:
             list(environment.preload),
             [module for module in environment.inferred_preload if module not in skipped],
             self._readable_paths(environment),
-            FIRST_USER_ID if os.geteuid() == 0 else 0,
+            user_id_for(0) if os.geteuid() == 0 else 0,
         )
         try:
             await zygote.start(
@@ -174,6 +176,11 @@ class ZygotePool:
                 link.unlink(missing_ok=True)
                 link.symlink_to(source)
         return folder
+
+
+def user_id_for(slot: int) -> int:
+    """The user of the replica in ``slot``; two platforms on one machine rarely share any."""
+    return FIRST_USER_ID + os.getpid() % _USER_BLOCKS * _USER_BLOCK_SIZE + slot
 
 
 def _key(environment: BuiltEnvironment) -> Key:
