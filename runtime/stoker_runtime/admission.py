@@ -10,7 +10,7 @@ from typing import Final
 
 FEW: Final = 8
 """So few waiting calls say nothing about overload."""
-_SHARE: Final = 0.8
+SHARE: Final = 0.8
 """Part of a caller's patience that the expected wait may take."""
 _LEAST_S: Final = 0.05
 _MOST_S: Final = 60.0
@@ -25,7 +25,7 @@ def is_hopeless(depth: int, served_per_s: float, patience_s: float) -> bool:
     """Whether a call that comes now, behind ``depth`` others, would wait longer than its caller does."""
     if depth < FEW or served_per_s <= 0 or patience_s <= 0:
         return False
-    return depth / served_per_s > _SHARE * patience_s
+    return depth / served_per_s > SHARE * patience_s
 
 
 class Patience:

@@ -15,6 +15,7 @@ from typing import Final
 
 from stoker.errors import Canceled, DeadlineExceeded, PlatformError, WorkerLost
 from stoker.options import FunctionOptions
+from stoker_runtime.attached_links import AttachedLinks
 from stoker_runtime.binder import Binder, Step
 from stoker_runtime.call_state import DELAYED, NOWHERE, QUEUED
 from stoker_runtime.call_stream import CallStream
@@ -66,8 +67,8 @@ class Dispatcher:
         self._loop: Timers = loop or asyncio.get_running_loop()
         self._costs_bytes = options.batch is not None and options.batch.cost_fn == "bytes"
         self._queue = CallQueue(by_method=options.batch is not None)
-        self._links: dict[str, ReplicaLink] = {}
-        self._drains: dict[str, list[asyncio.Future[None]]] = {}
+        self._attached = AttachedLinks(self._note_links)
+        self._links = self._attached.by_id
         self._streams: dict[int, CallStream] = {}
         self._coalescer = Coalescer(self._end) if options.coalesce else None
         self._timer = WakeTimer(self._loop, self.now_ns, self._on_timer)
@@ -139,8 +140,7 @@ class Dispatcher:
     def attach(self, link: ReplicaLink) -> None:
         """A replica is ready: give it calls."""
         link.owner = self
-        self._links[link.replica_id] = link
-        self._note_links()
+        self._attached.add(link)
         self._start_phase = ""
         if link.is_lost:
             self.on_lost(link, "lost before it was attached")
@@ -149,17 +149,11 @@ class Dispatcher:
 
     def detach(self, link: ReplicaLink) -> None:
         """Give the replica nothing new; what it holds finishes (see ``drained``)."""
-        link.is_accepting = False
-        self._note_links()
-        self._settle_drain(link)
+        self._attached.detach(link)
 
     async def drained(self, link: ReplicaLink) -> None:
         """Returns when a detached replica holds nothing any more (or is lost)."""
-        if link.is_lost or not link.in_flight or link.replica_id not in self._links:
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        self._drains.setdefault(link.replica_id, []).append(waiter)
-        await waiter
+        await self._attached.drained(link)
 
     def fail_waiting(self, error: PlatformError) -> None:
         """Tell everyone who waits: the start failed, the breaker is open, the platform stops."""
@@ -193,7 +187,7 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """Calls that replicas hold."""
-        return sum(len(link.in_flight) for link in self._links.values())
+        return self._attached.in_flight
 
     @property
     def oldest_wait_s(self) -> float:
@@ -204,7 +198,7 @@ class Dispatcher:
         """Demand right now, for the scaler."""
         now_s = self.now_ns() / 1e9
         self._door.note(now_s)
-        links = sum(link.is_accepting for link in self._links.values())
+        links = self._attached.accepting
         model = self._binder.model
         is_batched = model.observations > 0
         per_link = self.options.batch.max_batch_size if self.options.batch else self.options.concurrency
@@ -242,14 +236,14 @@ class Dispatcher:
     def on_settled(self, link: ReplicaLink) -> None:
         self._pump()
         if not link.is_accepting:
-            self._settle_drain(link)
+            self._attached.settle(link)
 
     def on_lost(self, link: ReplicaLink, reason: str) -> None:
         self._is_pump_due = False  # it may come in place of on_settled
         if link.in_flight:
             self.stats.workers_lost += 1
         started, unstarted = link.take_in_flight()
-        self._forget(link)
+        self._attached.forget(link)
         error = WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}")
         self._reruns.after_loss(started, unstarted, Outcome(error=error))
 
@@ -264,6 +258,7 @@ class Dispatcher:
         self._is_pumping = True
         now_ns = self.now_ns()
         self._door.note(now_ns / 1e9)
+        self._door.set_late_aside(now_ns)
         expired: list[Invocation] = []
         step = Step.SENT
         while queue.depth and step is Step.SENT:
@@ -334,7 +329,7 @@ class Dispatcher:
         """Calls ran past ``timeout_s``: their replica is killed, its other calls run elsewhere or are told."""
         started, unstarted = link.take_in_flight()
         link.is_accepting = False
-        self._forget(link)
+        self._attached.forget(link)
         error = DeadlineExceeded(
             f"the call ran longer than timeout_s = {self.options.timeout_s:g}; its worker was replaced",
             phase="execute",
@@ -397,20 +392,8 @@ class Dispatcher:
 
     def _note_links(self) -> None:
         deadlines = self._deadlines
-        if any(link.is_accepting for link in self._links.values()):
+        if self._attached.accepting:
             deadlines.linkless_since_ns = 0
         elif not deadlines.linkless_since_ns:
             deadlines.linkless_since_ns = self.now_ns() or 1
             self._timer.wake_at(deadlines.linkless_since_ns + deadlines.hold_ns)
-
-    def _settle_drain(self, link: ReplicaLink) -> None:
-        if not link.in_flight:
-            self._forget(link)
-
-    def _forget(self, link: ReplicaLink) -> None:
-        if self._links.get(link.replica_id) is link:
-            del self._links[link.replica_id]
-        for waiter in self._drains.pop(link.replica_id, ()):
-            if not waiter.done():
-                waiter.set_result(None)
-        self._note_links()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from stoker.errors import Overloaded
 from stoker.options import FunctionOptions
-from stoker_runtime.admission import FEW, Patience, is_hopeless, retry_after_s
+from stoker_runtime.admission import FEW, SHARE, Patience, is_hopeless, retry_after_s
 from stoker_runtime.arrival_rate import ArrivalRate
 from stoker_runtime.queue import CallQueue
 
@@ -47,6 +47,11 @@ class Door:
         now = now_ns()
         patience_s = (deadline_ns - now) / 1e9 if deadline_ns else self.patience.seconds
         return is_hopeless(self._queue.depth, self._serves_per_s(now / 1e9), patience_s)
+
+    def set_late_aside(self, now_ns: int) -> None:
+        """Under load, serve those first whose callers are still there when they get their answer."""
+        if self.patience.seconds and self._queue.depth >= FEW:
+            self._queue.set_late_aside(now_ns - int(SHARE * self.patience.seconds * 1e9))
 
     def refusal(self, now_s: float) -> Overloaded:
         """What a caller that is not let in is told."""

@@ -1,4 +1,5 @@
-"""Calls that wait for a replica: interactive before background, oldest first, groups that were set apart before all.
+"""Calls that wait for a replica: interactive before background, oldest first, groups that were set apart before all,
+and those whose callers have probably given up after all.
 
 The rule that must not break: ``depth`` counts exactly the calls that are here and have not ended. Calls that end while
 they wait stay as husks until they are passed over, so that ending one is O(1); husks never leave the queue as calls.
@@ -13,16 +14,17 @@ from typing import Final
 from stoker_runtime.invocation import Invocation
 
 _HUSKS_KEPT: Final = 256
+_LATE: Final = 2
 
 
 class CallQueue:
-    """Two priorities of lanes; a lane per method where calls of different methods cannot share a batch."""
+    """Two priorities of lanes, and one of the late; a lane per method where methods cannot share a batch."""
 
     __slots__ = ("_apart", "_by_method", "_husks", "_lanes", "depth")
 
     def __init__(self, *, by_method: bool) -> None:
         self._by_method = by_method
-        self._lanes: tuple[dict[str, deque[Invocation]], dict[str, deque[Invocation]]] = ({}, {})
+        self._lanes: tuple[dict[str, deque[Invocation]], ...] = ({}, {}, {})
         self._apart: deque[list[Invocation]] = deque()
         self._husks = 0
         self.depth = 0
@@ -43,6 +45,14 @@ class CallQueue:
         self._apart.extendleft(reversed(groups))
         for group in groups:
             self.depth += len(group)
+
+    def set_late_aside(self, accepted_before_ns: int) -> None:
+        """Those that wait since before that instant, without a deadline of their own, run when nothing else waits."""
+        late = self._lanes[_LATE]
+        for lanes in self._lanes[:_LATE]:
+            for method, lane in lanes.items():
+                while lane and lane[0].accepted_ns < accepted_before_ns and not lane[0].deadline_ns:
+                    late.setdefault(method, deque()).append(lane.popleft())
 
     def note_ended(self) -> None:
         """A waiting call ended (cancelled, expired): what is left of it is passed over later."""

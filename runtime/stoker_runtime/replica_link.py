@@ -20,6 +20,8 @@ import msgspec
 
 from stoker_runtime.frame_buffer import BrokenFrame, Frame, FrameBuffer
 from stoker_runtime.frames import (
+    LENGTH_FIELD_BYTES,
+    PREFIX,
     CallHeader,
     CallsHeader,
     CancelHeader,
@@ -39,6 +41,7 @@ _JOIN_BYTES: Final = 64 * 1024
 _WRITE_HIGH_BYTES: Final = 4 * 1024 * 1024
 
 _RESULTS: Final = int(FrameKind.RESULTS)
+_CALLS: Final = int(FrameKind.CALLS)
 _CHUNK: Final = int(FrameKind.CHUNK)
 
 
@@ -160,13 +163,33 @@ class ReplicaLink(asyncio.BufferedProtocol):
 
     def send_calls(self, calls: Sequence[Invocation], *, batched: bool, now_ns: int) -> None:
         """One frame with all of ``calls``: a batch, or calls to run at once."""
-        self._write(self._frame(calls, batched, now_ns))
+        first_id, size = self._next_id, len(calls)
+        headers = [self._header(call, call_id, now_ns) for call_id, call in enumerate(calls, first_id)]
+        cost = 0.0
+        for call in calls:
+            self.in_flight[call.call_id] = call
+            cost += call.cost
+            if batched:
+                call.batch_size = size
+        self._next_id += size
+        self.last_used_ns = now_ns
+        self.frames.append(SentFrame(first_id, size, batched, cost, now_ns))
+        self._write(pack(FrameKind.CALLS, CallsHeader(batched, headers), *[call.body for call in calls]))
 
     def send_each(self, calls: Sequence[Invocation], *, now_ns: int) -> None:
         """A frame for each call, in one write: the worker runs them in order, and only the head may be running."""
         buffers: list[bytes | memoryview] = []
+        call_id, encode, frames, in_flight = self._next_id, self._encode, self.frames, self.in_flight
         for call in calls:
-            buffers += self._frame((call,), False, now_ns)
+            header = encode(CallsHeader(False, [self._header(call, call_id, now_ns)]))
+            body = call.body
+            frames.append(SentFrame(call_id, 1, False, call.cost, now_ns))
+            in_flight[call_id] = call
+            call_id += 1
+            length = PREFIX.size - LENGTH_FIELD_BYTES + len(header) + len(body)
+            buffers += (PREFIX.pack(length, _CALLS, len(header)), header, body)
+        self._next_id = call_id
+        self.last_used_ns = now_ns
         self._write(buffers)
 
     def cancel(self, invocation: Invocation) -> None:
@@ -229,39 +252,21 @@ class ReplicaLink(asyncio.BufferedProtocol):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _frame(self, calls: Sequence[Invocation], batched: bool, now_ns: int) -> list[bytes | memoryview]:
-        first_id = call_id = self._next_id
-        headers: list[CallHeader] = []
-        bodies: list[bytes | memoryview] = []
-        cost = 0.0
-        replica_id, in_flight, size = self.replica_id, self.in_flight, len(calls)
-        for call in calls:
-            call.call_id = call_id
-            call.sent_ns = now_ns
-            call.replica_id = replica_id
-            call.batch_size = size if batched else 1
-            cost += call.cost
-            body = call.body
-            deadline_in_ms = max(1, (call.deadline_ns - now_ns) // 1_000_000) if call.deadline_ns else 0
-            headers.append(
-                CallHeader(
-                    call_id,
-                    call.content_type,
-                    len(body),
-                    call.method,
-                    call.request_id,
-                    deadline_in_ms,
-                    call.accept,
-                    call.encoding,
-                )
-            )
-            bodies.append(body)
-            in_flight[call_id] = call
-            call_id += 1
-        self._next_id = call_id
-        self.last_used_ns = now_ns
-        self.frames.append(SentFrame(first_id, size, batched, cost, now_ns))
-        return pack(FrameKind.CALLS, CallsHeader(batched, headers), *bodies)
+    def _header(self, call: Invocation, call_id: int, now_ns: int) -> CallHeader:
+        call.call_id = call_id
+        call.sent_ns = now_ns
+        call.replica_id = self.replica_id
+        deadline_ns = call.deadline_ns
+        return CallHeader(
+            call_id,
+            call.content_type,
+            len(call.body),
+            call.method,
+            call.request_id,
+            max(1, (deadline_ns - now_ns) // 1_000_000) if deadline_ns else 0,
+            call.accept,
+            call.encoding,
+        )
 
     def _write(self, buffers: list[bytes | memoryview]) -> None:
         transport = self._transport

@@ -10,7 +10,7 @@ from tests.support.fake_replica import FakeReplica
 
 from stoker.errors import NotReady
 from stoker.options import Batch, Retries
-from stoker_runtime.invocation import Priority
+from stoker_runtime.invocation import Invocation, Priority
 
 STEPS = st.lists(
     st.tuples(
@@ -76,3 +76,58 @@ def test_every_call_ends_exactly_once(options: dict[str, object], steps: list[tu
     assert view.queue_depth == 0
     assert view.idle_since_s is not None
     assert rig.dispatcher.stats.calls == len(calls)
+
+
+@given(steps=STEPS, coalesce=st.booleans(), batched=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_callers_that_act_while_being_told_break_nothing(
+    steps: list[tuple[str, int]], coalesce: bool, batched: bool
+) -> None:
+    """Each end makes another call leave, and now and then a new one come."""
+    rig = Rig(
+        cold_hold_s=5.0,
+        timeout_s=10.0,
+        coalesce=coalesce,
+        idempotent=True,
+        batch=Batch(max_batch_size=3) if batched else None,
+        max_queue_depth=6,
+    )
+    calls = []
+
+    def meddle(invocation: Invocation) -> None:
+        rig.ended.append(invocation)
+        victim = calls[len(rig.ended) * 7 % len(calls)] if calls else None
+        if victim is not None and victim.cancel is not None:
+            victim.cancel()
+        if len(calls) < 100 and len(rig.ended) % 3 == 0:
+            submit(len(calls))
+
+    def submit(number: int) -> None:
+        now_ns = rig.dispatcher.now_ns()
+        deadline_ns = now_ns + 10**9 if number % 4 == 0 else 0
+        invocation = Invocation(b"%d" % (number % 9), "", meddle, accepted_ns=now_ns, deadline_ns=deadline_ns)
+        calls.append(invocation)
+        rig.dispatcher.submit(invocation)
+
+    replicas = list[FakeReplica]()
+    for number, (step, pick) in enumerate(steps):
+        ready = [replica for replica in replicas if not replica.link.is_lost]
+        busy = [replica for replica in ready if replica.executions]
+        if step in ("call", "late", "cancel"):
+            submit(pick)
+        elif step == "attach":
+            replicas.append(rig.replica(f"r{number}"))
+        elif step == "answer" and busy:
+            busy[pick % len(busy)].answer({b"3"})
+        elif step == "die" and ready:
+            ready[pick % len(ready)].die()
+        elif step == "wait":
+            rig.loop.advance(pick / 200)
+        elif step == "fail":
+            rig.dispatcher.fail_waiting(NotReady("no"))
+        if pick % 2:
+            rig.loop.settle()
+    rig.loop.advance(300.0)
+    assert sorted(map(id, rig.ended)) == sorted(map(id, calls))
+    assert rig.dispatcher.demand().queue_depth == 0
+    assert rig.dispatcher.demand().idle_since_s is not None
