@@ -194,6 +194,22 @@ async def test_an_offer_to_upgrade_is_declined_by_answering() -> None:
         assert (await peer.answer()).body == b"1"
 
 
+async def test_a_client_that_offers_to_upgrade_again_and_again_is_sent_away_without_recursion() -> None:
+    async with running_gateway() as server, server.connect() as peer:
+        peer.writer.write(post("/f/echo", b"1", Connection="Upgrade", Upgrade="h2c") * 2000)
+        assert (await peer.answer()).body == b"1"
+        assert (await peer.answer()).headers["connection"] == "close"
+        assert await peer.is_closed()
+
+
+async def test_an_idle_connection_is_closed_once_the_gateway_drains() -> None:
+    async with running_gateway() as server, server.connect() as peer:
+        server.gateway.drain()
+        await peer.send(post("/v1/x"))
+        assert (await peer.answer()).status == 200
+        assert await peer.is_closed()
+
+
 async def test_an_absolute_url_is_understood() -> None:
     async with running_gateway() as server:
         [answer] = await server.exchange(post("http://stoker.test/f/echo?x=1", b"1"))
