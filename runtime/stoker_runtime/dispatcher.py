@@ -61,6 +61,8 @@ class Dispatcher:
         self.revision_number = revision_number
         self.on_demand = on_demand
         """Called when a call waits that no attached replica can take at once, and again as the queue grows."""
+        self.on_idle: Callable[[], None] | None = None
+        """Called when the last open call has ended; must be cheap and must not submit."""
         self.stats = DispatcherStats()
         self.now_ns = nanoseconds(clock)
         now_ns = self.now_ns()
@@ -128,6 +130,8 @@ class Dispatcher:
             invocation.cost = float(len(invocation.body))
         if deadline_ns and deadline_ns < self._timer.due_ns:
             self._timer.wake_at(deadline_ns)
+        if not self._queue.depth:
+            self._signal_depth = 1
         self._queue.push(invocation)
         if deadlines.linkless_since_ns:
             self._hold(invocation)
@@ -244,7 +248,7 @@ class Dispatcher:
             self.stats.workers_lost += 1
         started, unstarted = link.take_in_flight()
         self._attached.forget(link)
-        error = WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}")
+        error = WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}", hint=link.loss_hint)
         self._reruns.after_loss(started, unstarted, Outcome(error=error))
 
     # --- sending ----------------------------------------------------------------------------------------------------
@@ -288,6 +292,8 @@ class Dispatcher:
         self._open -= 1
         if not self._open:
             self._idle_since_ns = now_ns
+            if self.on_idle is not None:
+                self.on_idle()
         if self._streams:
             self._streams.pop(id(invocation), None)
         if self._coalescer is None or not isinstance(invocation, Carrier):
@@ -396,4 +402,5 @@ class Dispatcher:
             deadlines.linkless_since_ns = 0
         elif not deadlines.linkless_since_ns:
             deadlines.linkless_since_ns = self.now_ns() or 1
+            self._signal_depth = 1
             self._timer.wake_at(deadlines.linkless_since_ns + deadlines.hold_ns)

@@ -109,6 +109,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
         self.owner: LinkOwner | None = None
         self.is_accepting = True
         self.is_lost = False
+        self.loss_hint: str | None = None
+        """What whoever lost their call may do about it, where that is known."""
         self.is_writable = True
         self.in_flight: dict[int, Invocation] = {}
         self.frames: deque[SentFrame] = deque()
@@ -211,6 +213,11 @@ class ReplicaLink(asyncio.BufferedProtocol):
         """Drop the connection; the owner gets back what is in flight."""
         if self._transport is not None:
             self._transport.abort()
+
+    def lose(self, reason: str, hint: str | None = None) -> None:
+        """Give the replica up: it is about to be killed, and ``reason`` is what its callers are told."""
+        self.loss_hint = hint
+        self._lose(reason)
 
     # --- asyncio.BufferedProtocol -----------------------------------------------------------------------------------
 
