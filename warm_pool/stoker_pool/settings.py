@@ -1,0 +1,23 @@
+"""Settings of the warm pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """All of the pool; the platform reads them once at its start."""
+
+    cpu_memory_budget_bytes: int | None = None
+    """Memory that CPU replicas may use together; None: 80 % of what is free at the start."""
+    scale_down_window_s: float = 30.0
+    """How long a lower need must last before replicas above it drain."""
+    memory_sample_s: float | None = 1.0
+    """How often the memory of replicas is measured; None: never."""
+    stop_grace_s: float = 5.0
+    """Time that a replica gets for its exit hooks before it is killed."""
+    cold_hold_s: float | None = None
+    """How long a call waits for a start; None: the function's ``startup_timeout_s``."""
+    learned_save_delay_s: float = 2.0
+    """Estimates that changed are saved after so long."""
