@@ -24,6 +24,7 @@ from stoker_runtime.replica_link import ReplicaLink, SentFrame
 
 _FIRST_HOP_S: Final = 0.0001
 _LONGEST_HOP_S: Final = 0.001
+_SPREADS: Final = 4.0
 
 
 class Step(Enum):
@@ -51,6 +52,7 @@ class Binder:
         self.faults = FaultRate()
         self.duration_s = 0.0
         """Recent mean of what the worker spent on an execution."""
+        self._spread_s = 0.0
         self._queue = queue
         self._links = links
         self._stats = stats
@@ -99,6 +101,7 @@ class Binder:
         if frame.started_ns == frame.sent_ns and link.concurrency == 1:
             self._hop_s += 0.05 * (min(max(wall_s - busy_s, 0.0), _LONGEST_HOP_S) - self._hop_s)
         weight = 0.05 if self._observations > 20 else 1.0 / (self._observations + 1)
+        self._spread_s += weight * (abs(busy_s - self.duration_s) - self._spread_s)
         self.duration_s += weight * (busy_s - self.duration_s)
         self._observations += 1
         if not frame.batched:
@@ -134,7 +137,9 @@ class Binder:
         if link.concurrency > 1:
             room = link.concurrency - held
         else:
-            room = calls_per_replica(self.duration_s, self._hop_s, observations=self._observations) - held
+            # a call bound early may sit behind an unusually long one: with other replicas about, allow for that
+            duration_s = self.duration_s + (_SPREADS * self._spread_s if len(self._links) > 1 else 0.0)
+            room = calls_per_replica(duration_s, self._hop_s, observations=self._observations) - held
         if not held and len(self._links) > 1:  # leave some for the other idle ones
             idle = sum(1 for other in self._links.values() if other.is_accepting and not other.in_flight)
             room = min(room, -(-self._queue.depth // max(idle, 1)))

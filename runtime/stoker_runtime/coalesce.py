@@ -111,6 +111,7 @@ class Coalescer:
         assert isinstance(carried, Carrier)
         assert carried.outcome is not None
         self._forget(carried)
+        carried.on_phase = None  # it refers back to the carrier
         callers, carried.callers = list(carried.callers.values()), {}
         self.callers -= len(callers)
         for caller in callers:

@@ -353,8 +353,6 @@ class Dispatcher:
         else:
             link.close()
 
-    # --- small steps ------------------------------------------------------------------------------------------------
-
     def _on_timer(self) -> None:
         now_ns = self.now_ns()
         self._deadlines.expire(now_ns)

@@ -236,3 +236,47 @@ async def test_a_detached_replica_finishes_and_takes_nothing_new() -> None:
     assert body_of(call) == b"1"
     assert not replica.executions
     assert rig.demands == 1
+
+
+def test_every_new_cold_call_after_a_failure_asks_again() -> None:
+    rig = Rig()
+    rig.call()
+    rig.dispatcher.fail_waiting(StartFailed("no"))
+    rig.call()
+    assert rig.demands == 2
+
+
+def test_calls_that_lost_their_only_replica_ask_for_another() -> None:
+    rig = Rig(idempotent=True)
+    replica = rig.replica()
+    rig.call()
+    rig.call()
+    asked = rig.demands
+    replica.die()
+    rig.loop.settle()
+    assert rig.demands == asked + 1
+
+
+def test_a_growing_queue_asks_again_and_a_steady_one_does_not() -> None:
+    rig = Rig()
+    for _ in range(64):
+        rig.call()
+    assert rig.demands == 7
+
+
+def test_demand_tells_the_scaler_what_it_needs() -> None:
+    rig = Rig()
+    idle_s = rig.dispatcher.demand().idle_since_s
+    assert idle_s is not None
+    replica = rig.replica()
+    rig.call()
+    rig.call()
+    rig.loop.advance(2.0)
+    view = rig.dispatcher.demand()
+    assert (view.queue_depth, view.in_flight, view.links, view.capacity, view.idle_since_s) == (1, 1, 1, 1, None)
+    assert view.oldest_wait_s == 2.0
+    replica.answer(execute_ns=500_000_000)
+    replica.answer(execute_ns=500_000_000)
+    view = rig.dispatcher.demand()
+    assert 0.4 < view.mean_duration_s < 0.6
+    assert view.idle_since_s == rig.loop.clock.monotonic_s()
