@@ -64,9 +64,10 @@ class _Stream:
 
 
 class LogCollector:
-    """One thread for all workers of a platform."""
+    """One thread for all workers of a platform. ``on_lines`` is told, on it, of each piece written to a log."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_lines: Callable[[Path, list[LogLine]], None] | None = None) -> None:
+        self._on_lines = on_lines
         self._clock = SystemClock()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
@@ -172,6 +173,8 @@ class LogCollector:
         log = self._logs.get(output.log_path)
         if log is not None and lines:
             log.append(lines)
+            if self._on_lines is not None:
+                self._on_lines(output.log_path, lines)
 
     def _end(self, descriptor: int, stream: _Stream) -> None:
         self._selector.unregister(descriptor)

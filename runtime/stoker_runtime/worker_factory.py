@@ -26,6 +26,7 @@ from stoker_runtime.frames import LoadedHeader
 from stoker_runtime.load_exchange import exchange, start_error
 from stoker_runtime.log_collector import CapturedOutput, LogCollector
 from stoker_runtime.replica_process import ReplicaProcess, StartOrder
+from stoker_runtime.rotating_log import LogLine
 from stoker_runtime.zygote_client import ForkedWorker, Zygote, ZygoteFailed
 from stoker_runtime.zygote_messages import Fork
 from stoker_runtime.zygote_pool import ZygotePool, user_id_for
@@ -47,8 +48,15 @@ class _Berth:
 class WorkerFactory:
     """Owns the zygotes, the log collector, and every worker until it has ended."""
 
-    def __init__(self, work_dir: Path, *, base_env: Mapping[str, str] | None = None, max_idle_zygotes: int = 4) -> None:
-        self._logs = LogCollector()
+    def __init__(
+        self,
+        work_dir: Path,
+        *,
+        base_env: Mapping[str, str] | None = None,
+        max_idle_zygotes: int = 4,
+        on_lines: Callable[[Path, list[LogLine]], None] | None = None,
+    ) -> None:
+        self._logs = LogCollector(on_lines)
         self._zygotes = ZygotePool(
             work_dir, dict(os.environ if base_env is None else base_env), self._logs, max_idle=max_idle_zygotes
         )
