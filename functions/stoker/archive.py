@@ -87,7 +87,9 @@ def _check(infos: list[zipfile.ZipInfo]) -> None:
 
 def _check_name(info: zipfile.ZipInfo) -> None:
     path = PurePosixPath(info.filename)
-    is_outside = path.is_absolute() or ".." in path.parts or "\\" in info.filename or ":" in path.parts[:1]
+    is_outside = (
+        path.is_absolute() or ".." in path.parts or "\\" in info.filename or any(":" in part for part in path.parts[:1])
+    )
     if is_outside or not path.parts or "\0" in info.orig_filename:
         raise InvalidInput(f"the bundle names a path outside of itself: {info.filename!r}")
     if stat.S_ISLNK(info.external_attr >> 16):

@@ -123,10 +123,10 @@ class Client(_Requests):
             if response.is_error:
                 response.read()
                 raise_for_problem(response)
-            for line in response.iter_lines():
-                event = parser.line(line)
-                if event is not None and event.data:
-                    yield json.loads(event.data)
+            for piece in response.iter_bytes():
+                for event in parser.feed(piece):
+                    if event.data:
+                        yield json.loads(event.data)
 
     def _post(
         self, target: CallTarget, args: Sequence[object], kwargs: Mapping[str, object], *, wants_receipt: bool = False

@@ -91,17 +91,20 @@ def _installed(environment: EnvironmentSpec, facts: PlatformFacts) -> tuple[set[
     if not environment.python_packages:
         return (None, False) if facts.packages is None else (set(facts.packages), True)
     names: set[str] = set()
-    waiting = [name for text in environment.python_packages if (name := requirement_name(text)) is not None]
+    waiting = list(environment.python_packages)
     is_complete = True
     while waiting and len(names) < _MAX_CLOSURE:
-        name = waiting.pop()
-        if name in names:
+        requirement = waiting.pop()
+        name = requirement_name(requirement)
+        if name is None or name in names:
             continue
         names.add(name)
         try:
             needed = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
-            is_complete = False  # what it depends on is not known here
+            # What it depends on is not known here. One with a marker is absent because the marker says so.
+            is_complete = is_complete and ";" in requirement
             continue
-        waiting += [found for text in needed if (found := requirement_name(text)) is not None]
+        wants_extras = "[" in requirement.partition(";")[0]
+        waiting += [text for text in needed if wants_extras or "extra ==" not in text]
     return names, is_complete

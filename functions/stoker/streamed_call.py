@@ -85,9 +85,8 @@ class StreamedCall:
             if response.is_error:
                 response.read()
                 raise_for_problem(response)
-            for line in response.iter_lines():
-                event = parser.line(line)
-                if event is not None:
+            for piece in response.iter_bytes():
+                for event in parser.feed(piece):
                     yield from self._reader.items(event)
                 if self._reader.is_ended:
                     return
@@ -103,9 +102,8 @@ async def stream_items(
         if response.is_error:
             await response.aread()
             raise_for_problem(response)
-        async for line in response.aiter_lines():
-            event = parser.line(line)
-            if event is not None:
+        async for piece in response.aiter_bytes():
+            for event in parser.feed(piece):
                 for item in reader.items(event):
                     yield item
             if reader.is_ended:
