@@ -7,6 +7,8 @@ The rule that must not break: a datatype that cannot be carried is refused by na
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
 
 from stoker.errors import InvalidArguments, PlatformError
@@ -14,6 +16,7 @@ from stoker_api.gateway.cycle import InvokeCycle
 from stoker_api.gateway.infer_documents import InferAnswer, InferRequest, read_infer_request, write_infer_answer
 from stoker_api.gateway.ports import Route
 from stoker_api.gateway.receipts import receipt, server_timing
+from stoker_api.gateway.refusals import InvalidAnswer
 from stoker_api.gateway.tensors import (
     Tensor,
     from_npy,
@@ -37,7 +40,8 @@ class InferCycle(InvokeCycle):
         self._request: InferRequest = read_infer_request(self.body, self.head.inference_header_bytes)
         body, content_type = worker_body(self._request.tensors)
         invocation = self.new_invocation(body, content_type, self._on_infer_done)
-        invocation.accept = SAFETENSORS_TYPE
+        is_text_only = all(tensor.datatype == "BYTES" for tensor in self._request.tensors)
+        invocation.accept = "" if is_text_only else SAFETENSORS_TYPE
         self._invocation = invocation
         self._connection.gateway.counters.in_flight += 1
         route.dispatcher.submit(invocation)
@@ -53,7 +57,7 @@ class InferCycle(InvokeCycle):
             answer = InferAnswer(
                 model_name=self.head.name,
                 model_version=str(invocation.revision_number or (self._route.revision if self._route else 0)),
-                tensors=result_tensors(outcome),
+                tensors=checked_tensors(outcome),
                 receipt=receipt(invocation) if self.head.wants_receipt else None,
             )
             body, content_type, headers = write_infer_answer(self._request, answer)
@@ -67,6 +71,17 @@ def worker_body(tensors: list[Tensor]) -> tuple[bytes, str]:
     if all(tensor.datatype != "BYTES" for tensor in tensors) and tensors:
         return to_safetensors(tensors), SAFETENSORS_TYPE
     return msgspec.json.encode({tensor.name: _json_value(tensor) for tensor in tensors}), ""
+
+
+def checked_tensors(outcome: Outcome) -> list[Tensor]:
+    """The result as tensors; raises ``InvalidAnswer`` where it cannot be any."""
+    try:
+        return result_tensors(outcome)
+    except (PlatformError, msgspec.MsgspecError, struct.error, ValueError, LookupError, SyntaxError) as error:
+        raise InvalidAnswer(
+            f"the function's result cannot be sent as tensors: {error}",
+            hint="Return arrays, numbers, strings, or a mapping of names to those.",
+        ) from error
 
 
 def result_tensors(outcome: Outcome) -> list[Tensor]:

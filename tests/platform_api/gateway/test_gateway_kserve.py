@@ -15,11 +15,13 @@ from safetensors.numpy import load, save
 from tests.support.gateway_server import EchoDispatcher, Running, post, running_gateway
 
 from stoker.errors import FunctionError, NotFound
+from stoker_api.gateway.infer_cycle import SAFETENSORS_TYPE
 from stoker_api.gateway.kserve_v1 import kserve_v1_router
 from stoker_api.gateway.kserve_v2 import kserve_v2_router
 from stoker_api.gateway.ports import ModelInfo
 from stoker_runtime.invocation import Invocation, Outcome
 
+FLOAT_8 = b'\x38\0\0\0\0\0\0\0{"x":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}\0'
 SCHEMA = msgspec.json.encode(
     {
         "input": {
@@ -153,6 +155,26 @@ async def test_v2_refuses_what_is_no_inference_request(body: bytes) -> None:
         [answer] = await server.exchange(post("/v2/models/double/infer", body))
     assert (answer.status, answer.json()["code"]) == (422, "invalid_arguments")
     assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(b"", "application/x-safetensors"),
+        Outcome(b"\x10\0\0\0\0\0\0\0{", "application/x-safetensors"),
+        Outcome(
+            b'\x40\0\0\0\0\0\0\0{"x":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}        ', SAFETENSORS_TYPE
+        ),
+        Outcome(b"npy", "application/x-npy"),
+        Outcome(b"{", ""),
+        Outcome(b"\xff", "application/json"),
+    ],
+)
+async def test_v2_says_so_when_a_result_can_be_no_tensor(outcome: Outcome) -> None:
+    request = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}]}'
+    async with kserve_server(lambda _: outcome) as server:
+        [answer] = await server.exchange(post("/v2/models/double/infer", request))
+    assert (answer.status, answer.json()["code"]) == (500, "invalid_response")
 
 
 @pytest.mark.parametrize("is_binary", [True, False], ids=["binary", "json"])
