@@ -94,6 +94,7 @@ def main() -> None:
     cases = [
         ("one call at a time", plain, b'{"x":1}', 1, calls // 6),
         ("64 calls in flight", plain, b'{"x":1}', 64, calls),
+        ("64 in flight, idempotent: shared frames", FunctionOptions(name="echo", idempotent=True), b"{}", 64, calls),
         ("64 in flight, concurrency 64", FunctionOptions(name="echo", concurrency=64), b'{"x":1}', 64, calls),
         ("64 in flight, batches of 32", FunctionOptions(name="echo", batch=Batch()), b'{"x":1}', 64, calls),
         ("64 in flight, 1 KB", plain, b"x" * 1024, 64, calls),

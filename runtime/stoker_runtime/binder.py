@@ -25,6 +25,7 @@ from stoker_runtime.replica_link import ReplicaLink, SentFrame
 _FIRST_HOP_S: Final = 0.0001
 _LONGEST_HOP_S: Final = 0.001
 _SPREADS: Final = 4.0
+_CALLS_PER_FRAME: Final = 16
 
 
 class Step(Enum):
@@ -53,6 +54,8 @@ class Binder:
         self.duration_s = 0.0
         """Recent mean of what the worker spent on an execution."""
         self._spread_s = 0.0
+        # who shares a frame may be lost with it, finished or not: only for calls that may run twice
+        self._may_share_frames = options.idempotent and options.retries.max_attempts > 1
         self._queue = queue
         self._links = links
         self._stats = stats
@@ -98,7 +101,7 @@ class Binder:
         """Learn from a frame that is fully answered."""
         wall_s = (now_ns - frame.started_ns) / 1e9
         busy_s = frame.busy_ns / 1e9
-        if frame.started_ns == frame.sent_ns and link.concurrency == 1:
+        if frame.started_ns == frame.sent_ns and link.concurrency == 1 and (frame.batched or frame.size == 1):
             self._hop_s += 0.05 * (min(max(wall_s - busy_s, 0.0), _LONGEST_HOP_S) - self._hop_s)
         weight = 0.05 if self._observations > 20 else 1.0 / (self._observations + 1)
         self._spread_s += weight * (abs(busy_s - self.duration_s) - self._spread_s)
@@ -183,5 +186,8 @@ class Binder:
             link.send_calls(calls, batched=True, now_ns=now_ns)
         elif link.concurrency > 1:
             link.send_calls(calls, batched=False, now_ns=now_ns)
+        elif self._may_share_frames and len(calls) > 1 and calls[0].attempt == 1:
+            for start in range(0, len(calls), _CALLS_PER_FRAME):
+                link.send_calls(calls[start : start + _CALLS_PER_FRAME], batched=False, now_ns=now_ns)
         else:
             link.send_each(calls, now_ns=now_ns)

@@ -26,7 +26,6 @@ from stoker_runtime.delivery import Delivery
 from stoker_runtime.demand import DemandView
 from stoker_runtime.dispatcher_stats import DispatcherStats
 from stoker_runtime.door import Door
-from stoker_runtime.frames import ResultStatus
 from stoker_runtime.invocation import Invocation, Outcome
 from stoker_runtime.queue import CallQueue
 from stoker_runtime.receipt import cold_share_ns
@@ -38,9 +37,6 @@ log = logging.getLogger(__name__)
 
 MAX_COLLECTED_BYTES: Final = 64 * 1024 * 1024
 _SIGNAL_AGAIN_NS: Final = 50_000_000
-_OK: Final = int(ResultStatus.OK)
-_STREAM_END: Final = int(ResultStatus.STREAM_END)
-_FUNCTION_ERROR: Final = int(ResultStatus.FUNCTION_ERROR)
 
 
 class Dispatcher:
@@ -340,8 +336,8 @@ class Dispatcher:
             f"the call ran longer than timeout_s = {self.options.timeout_s:g}; its worker was replaced",
             phase="execute",
         )
-        if self.options.batch is not None and len(overdue) > 1:
-            # whichever of the batch is at fault: they are told apart by running again in smaller groups
+        if link.concurrency == 1 and len(overdue) > 1:
+            # one of a shared frame is at fault: they are told apart by running again in smaller groups
             self._reruns.after_loss(started, unstarted, Outcome(error=error))
         else:
             for invocation in overdue:

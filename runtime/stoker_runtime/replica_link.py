@@ -3,8 +3,9 @@
 The rule that must not break: every call that was sent is handed back to the owner exactly once, as a result or by
 ``take_in_flight`` when the worker is lost; whatever a worker sends, this process lives on.
 
-A worker of concurrency 1 runs its frames in order, one call (or batch) a frame. So the head of ``frames`` is what may
-be running, and it started when it was sent or when the last result before it arrived, whichever was later.
+A worker of concurrency 1 runs its frames in order and answers each at its end. So the head of ``frames`` (a call, a
+batch, or several calls that may run twice) is what may be running, since it was sent or since the last result arrived,
+whichever was later.
 """
 
 from __future__ import annotations
@@ -313,6 +314,7 @@ class ReplicaLink(asyncio.BufferedProtocol):
         if not sent.started_ns:
             sent.started_ns = sent.sent_ns if self.concurrency > 1 else max(sent.sent_ns, self.last_result_ns)
         invocation.started_ns = sent.started_ns
+        self.last_result_ns = now_ns
         sent.open -= 1
         spent_ns = result.decode_ns + result.execute_ns + result.encode_ns
         if spent_ns > sent.busy_ns:
@@ -322,7 +324,6 @@ class ReplicaLink(asyncio.BufferedProtocol):
                 frames.popleft()
             else:
                 frames.remove(sent)
-            self.last_result_ns = now_ns
         if result.batch_failed and sent.failed is None:
             sent.failed = []
         if sent.failed is not None and sent.size > 1 and result.batch_failed:

@@ -126,6 +126,45 @@ def test_calls_sent_ahead_of_a_lost_worker_run_elsewhere_unharmed() -> None:
     assert calls[1].attempt == 1
 
 
+def test_short_calls_that_may_run_twice_share_frames_and_are_told_apart_after_a_crash() -> None:
+    rig = Rig(idempotent=True)
+    replica = rig.replica()
+    for number in range(20):
+        rig.call(b"%d" % number)
+        replica.answer(execute_ns=2000)
+    calls = [rig.call(b"%d" % number, settle=False) for number in range(40)]
+    rig.loop.settle()
+    assert replica.sizes[-3:] == [16, 16, 8]
+    for number in range(10):
+        while replica.executions:
+            if b"5" in replica.executions[0].bodies:
+                replica.die()
+            else:
+                replica.answer()
+        replica = rig.replica(f"other{number}")
+    assert isinstance(error_of(calls[5]), WorkerLost)
+    assert [body_of(call) for call in calls if call is not calls[5]] == [b"%d" % n for n in range(40) if n != 5]
+    assert max(call.attempt for call in calls[16:]) == 1
+
+
+def test_of_calls_that_share_a_frame_only_the_endless_one_ends_in_a_timeout() -> None:
+    rig = Rig(idempotent=True, timeout_s=1.0)
+    replica = rig.replica()
+    for number in range(20):
+        rig.call(b"%d" % number)
+        replica.answer(execute_ns=2000)
+    calls = [rig.call(b"%d" % number, settle=False) for number in range(4)]
+    rig.loop.settle()
+    for number in range(4):
+        while replica.executions and b"2" not in replica.executions[0].bodies:
+            replica.answer()
+        rig.loop.advance(1.1)
+        replica = rig.replica(f"other{number}")
+    replica.answer_all()
+    assert isinstance(error_of(calls[2]), DeadlineExceeded)
+    assert [body_of(calls[number]) for number in (0, 1, 3)] == [b"0", b"1", b"3"]
+
+
 def test_a_link_that_is_not_writable_takes_nothing_until_it_is() -> None:
     rig = Rig()
     replica = rig.replica()
