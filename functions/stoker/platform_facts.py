@@ -6,7 +6,9 @@ The rule that must not break: unknown facts (None) never refuse a bundle.
 from __future__ import annotations
 
 import importlib.metadata
+import pkgutil
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,5 +45,11 @@ def own_facts() -> PlatformFacts:
             normalised(name): importlib.metadata.version(name)
             for name in {owner for n in found.values() for owner in n}
         },
-        modules=frozenset(found),
+        modules=frozenset(found) | _installed_modules(),
     )
+
+
+def _installed_modules() -> frozenset[str]:
+    """Found by looking into the folders, for packages whose metadata does not list their modules."""
+    folders = {sysconfig.get_paths()[key] for key in ("purelib", "platlib")}
+    return frozenset(module.name for module in pkgutil.iter_modules(sorted(folders)))

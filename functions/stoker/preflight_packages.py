@@ -47,7 +47,8 @@ _SEVERAL: Final[Mapping[str, frozenset[str]]] = {
     "faiss": frozenset({"faiss-cpu", "faiss-gpu"}),
     "tensorflow": frozenset({"tensorflow", "tensorflow-cpu"}),
 }
-_IN_EVERY_ENVIRONMENT: Final = frozenset({"cloudpickle", "msgspec"})
+_IN_EVERY_ENVIRONMENT: Final = ("cloudpickle", "msgspec", "pydantic", "cryptography", "python-multipart")
+"""What a worker itself needs, so that each built environment has it and what it depends on."""
 _MAX_CLOSURE: Final = 500
 
 
@@ -68,7 +69,7 @@ def check_packages(
         return
     for module in wanted:
         candidates = {normalised(module), *_SEVERAL.get(module, ()), _package_of(module, owners or {})}
-        if candidates & given or module in travelling or candidates & _IN_EVERY_ENVIRONMENT:
+        if candidates & given or module in travelling:
             continue
         if not environment.python_packages and facts.modules is not None and module in facts.modules:
             continue
@@ -91,7 +92,7 @@ def _installed(environment: EnvironmentSpec, facts: PlatformFacts) -> tuple[set[
     if not environment.python_packages:
         return (None, False) if facts.packages is None else (set(facts.packages), True)
     names: set[str] = set()
-    waiting = list(environment.python_packages)
+    waiting = [*environment.python_packages, *_IN_EVERY_ENVIRONMENT]
     is_complete = True
     while waiting and len(names) < _MAX_CLOSURE:
         requirement = waiting.pop()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+_TRY = (ast.Try, getattr(ast, "TryStar", ast.Try))  # `except*` came with 3.11
+
 
 def imports_of(source: str) -> tuple[str, ...]:
     """Dotted names of the modules that the source imports anywhere, sorted; () where it does not parse."""
@@ -30,6 +32,6 @@ def import_nodes(tree: ast.Module) -> Iterator[tuple[str, bool]]:
 def _walk(node: ast.AST, is_guarded: bool) -> Iterator[tuple[ast.AST, bool]]:
     yield node, is_guarded
     is_type_checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-    guarded = is_guarded or is_type_checking or (isinstance(node, ast.Try) and bool(node.handlers))
+    guarded = is_guarded or is_type_checking or (isinstance(node, _TRY) and bool(node.handlers))
     for child in ast.iter_child_nodes(node):
         yield from _walk(child, guarded)
