@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 
 from stoker_runtime import worker  # everything a worker needs, imported once for all of them
 from stoker_runtime.process_tree import kill_group, sweep_orphans
+from stoker_runtime.rehearsal import rehearse
 from stoker_runtime.sandbox import Fence, become_subreaper, enter_sandbox, prepare_scratch, reachable_fence
 from stoker_runtime.zygote_messages import (
     MAX_DESCRIPTORS,
@@ -91,6 +92,7 @@ class Zygote:
             if _threads() > 1:
                 threaded = module
                 break
+        rehearse()
         _settle_torch()
         if order.probe_user_id:
             self._fence = reachable_fence(order.probe_user_id, order.readable_paths)
