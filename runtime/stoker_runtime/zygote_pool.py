@@ -37,6 +37,8 @@ _ZYGOTE_ENV: Final = {
     # two spinning threads on busy cores were up to 25 times slower than one
     "OMP_WAIT_POLICY": "passive",
     "TOKENIZERS_PARALLELISM": "false",
+    # its telemetry thread would start at import and forbid every fork
+    "ORT_DISABLE_TELEMETRY": "1",
     # large activations are reused, not mapped and unmapped on each call
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
