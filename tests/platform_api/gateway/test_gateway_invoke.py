@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.support.gateway_server import OWNER_TOKEN, TOKEN, EchoDispatcher, post, running_gateway
 
@@ -29,6 +31,10 @@ PROBLEM_MEMBERS = {
     "function",
     "request_id",
 }
+
+
+async def test_these_tests_run_on_the_platforms_loop() -> None:
+    assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
 
 
 async def test_a_call_is_answered_with_the_functions_result() -> None:
