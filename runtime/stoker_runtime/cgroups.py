@@ -59,6 +59,16 @@ def make_group(name: str, memory_limit_bytes: int | None, root: Path = ROOT) -> 
     return _group(wanted, name)
 
 
+def remove_stale_groups(root: Path = ROOT) -> None:
+    """Take away empty groups of platforms that died without doing so."""
+    for parent in (root / _GROUP, root / "pids" / _GROUP, root / "memory" / _GROUP):
+        if parent.is_dir():
+            for folder in parent.iterdir():
+                owner = folder.name.partition("-")[0]
+                if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                    WorkerGroup((folder,)).remove()
+
+
 def _group(wanted: list[tuple[Path, dict[str, str]]], name: str) -> WorkerGroup:
     folders: list[Path] = []
     for parent, limits in wanted:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from stoker.errors import StartFailed
-from stoker_runtime.cgroups import WorkerGroup, make_group
+from stoker_runtime.cgroups import WorkerGroup, make_group, remove_stale_groups
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.environment_build import BuiltEnvironment
 from stoker_runtime.frames import LoadedHeader
@@ -65,6 +65,7 @@ class WorkerFactory:
         self._burials: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> WorkerFactory:
+        remove_stale_groups()
         self._logs.start()
         return self
 
