@@ -5,6 +5,7 @@ The rule that must not break: a replica changes its state by ``move`` alone, and
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +13,9 @@ from types import MappingProxyType
 from typing import Final
 
 from stoker_pool.backend import BackendReplica
+from stoker_pool.devices import DeviceKind
 from stoker_pool.placement import Placement
+from stoker_pool.plan import RevisionPlan
 
 
 class ReplicaState(str, Enum):
@@ -63,6 +66,8 @@ class Replica:
         self.memory_bytes = 0
         self.failures_before = 0
         """Failed starts in a row before this one succeeded."""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when nothing of it is left."""
         self.end_reason = ""
         """Why the pool ended it, where it did so by force."""
 
@@ -90,5 +95,20 @@ class Replica:
         return max(now_s - max(link.last_used_ns / 1e9, link.last_result_ns / 1e9, self.since_s), 0.0)
 
     @property
-    def device_name(self) -> str:
-        return "+".join(device.name for device in self.placement.devices)
+    def is_on_gpu(self) -> bool:
+        return any(device.kind is not DeviceKind.CPU for device in self.placement.devices)
+
+    def info(self, plan: RevisionPlan, now_s: float) -> ReplicaInfo:
+        """For people."""
+        return ReplicaInfo(
+            id=self.id,
+            namespace=plan.namespace,
+            name=plan.name,
+            revision=plan.number,
+            state=self.state.value,
+            device="+".join(device.name for device in self.placement.devices),
+            pid=self.live.pid if self.live is not None else 0,
+            memory_bytes=self.memory_bytes,
+            in_flight=self.in_flight,
+            idle_s=self.idle_s(now_s),
+        )

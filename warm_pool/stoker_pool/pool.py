@@ -1,0 +1,262 @@
+"""The warm pool: every revision's replicas, on the devices of one platform.
+
+The rule that must not break: when the pool has closed, no replica is left; until then, what it says about replicas,
+devices and breakers is what is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from types import TracebackType
+
+from stoker.errors import PlatformError, ShuttingDown
+from stoker.options import Scaling
+from stoker_pool.backend import Backend
+from stoker_pool.crash_loop import BreakerInfo
+from stoker_pool.devices import DeviceInfo
+from stoker_pool.learned import Learned, LearnedStore
+from stoker_pool.ledger import DeviceLedger
+from stoker_pool.memory_watch import MemoryWatch
+from stoker_pool.owned_tasks import OwnedTasks
+from stoker_pool.plan import DryRun, RevisionPlan
+from stoker_pool.pool_parts import PoolParts
+from stoker_pool.pool_stats import PoolStats
+from stoker_pool.replica import ReplicaInfo
+from stoker_pool.revision_pool import RevisionPool
+from stoker_pool.room import RoomKeeper
+from stoker_pool.settings import PoolSettings
+from stoker_pool.trial import Trial
+from stoker_runtime.clock import Clock
+from stoker_runtime.dispatcher import Dispatcher
+from stoker_runtime.wake_timer import TimerHandle, Timers
+
+log = logging.getLogger(__name__)
+
+FunctionKey = tuple[str, str]
+
+
+class Pool:
+    """One per platform; lives on the loop's thread."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        clock: Clock,
+        learned: LearnedStore,
+        settings: PoolSettings | None = None,
+        timers: Timers | None = None,
+    ) -> None:
+        self.stats = PoolStats()
+        self._store = learned
+        self._given_timers = timers
+        self._clock = clock
+        self._backend = backend
+        self._settings = settings or PoolSettings()
+        self._revisions: dict[str, RevisionPool] = {}
+        self._former: list[RevisionPool] = []
+        """Forgotten revisions whose last replicas and calls have not left yet."""
+        self._functions: dict[FunctionKey, dict[int, RevisionPool]] = {}
+        self._scalings: dict[FunctionKey, Scaling] = {}
+        self._retired: dict[FunctionKey, set[int]] = {}
+        self._save_timer: TimerHandle | None = None
+        self._is_closed = False
+        self.device_problems: tuple[str, ...] = ()
+        """What could not be read of the devices, in words."""
+
+    async def __aenter__(self) -> Pool:
+        reading = await asyncio.to_thread(self._backend.read_devices)
+        content = await asyncio.to_thread(self._store.load)
+        self.device_problems = reading.problems
+        ledger = DeviceLedger(reading.devices)
+        self._parts = PoolParts(
+            backend=self._backend,
+            clock=self._clock,
+            timers=self._given_timers or asyncio.get_running_loop(),
+            settings=self._settings,
+            learned=Learned(content),
+            ledger=ledger,
+            room=RoomKeeper(ledger, self._all, self._backend.read_devices),
+            stats=self.stats,
+            tasks=OwnedTasks(),
+            on_start=self._on_start,
+        )
+        self._watch = MemoryWatch(self._parts, self._all)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._is_closed:
+            await self.drain(0.0)
+
+    # --- revisions ----------------------------------------------------------------------------------------------------
+
+    def dispatcher(self, plan: RevisionPlan) -> Dispatcher:
+        """Where calls of the revision go; made on first use, with the replicas of ``min_replicas``."""
+        return self._revision(plan).dispatcher
+
+    async def prewarm(self, plan: RevisionPlan) -> None:
+        """Build the environment and warm what every start needs, without a replica; raises what went wrong."""
+        await self._parts.backend.prewarm(plan)
+
+    def prewarm_soon(self, plan: RevisionPlan) -> None:
+        """The same without waiting; what went wrong is logged, and the first start will tell again."""
+        self._parts.tasks.start(self._prewarm_quietly(plan), f"prewarm {plan.key}")
+
+    def retire(self, namespace: str, name: str, keep: set[int]) -> None:
+        """No alias points to the function's revisions other than ``keep``: they drain."""
+        for number, revision in self._functions.get((namespace, name), {}).items():
+            revision.set_retired(number not in keep)
+        self._retired[(namespace, name)] = set(keep)
+
+    def forget(self, namespace: str, name: str, numbers: set[int] | None = None) -> None:
+        """Revisions were deleted (None: the whole function): they drain, and nothing is known of them any more."""
+        known = self._functions.get((namespace, name), {})
+        for number in set(known) if numbers is None else numbers & set(known):
+            self._let_go(known.pop(number))
+        if numbers is None:
+            for table in (self._functions, self._scalings, self._retired):
+                table.pop((namespace, name), None)
+
+    def set_scaling(self, namespace: str, name: str, scaling: Scaling | None) -> None:
+        """Override the scaling of all revisions, also of coming ones; None: what each one's options say."""
+        if scaling is None:
+            self._scalings.pop((namespace, name), None)
+        else:
+            self._scalings[(namespace, name)] = scaling
+        for revision in self._functions.get((namespace, name), {}).values():
+            revision.set_scaling(scaling)
+
+    async def warm_up(self, plan: RevisionPlan, replicas: int = 1) -> None:
+        """Returns when so many replicas are ready; raises the start's error."""
+        await self._revision(plan).warm_up(replicas)
+
+    async def unload(self, namespace: str, name: str) -> None:
+        """Drain every replica of a function now; a later call starts one again."""
+        for revision in self._functions.get((namespace, name), {}).values():
+            for candidate in revision.candidates():
+                revision.drain_replica(candidate.replica_id)
+
+    async def dry_run(self, plan: RevisionPlan, bundle: bytes) -> DryRun:
+        """Start a real worker from ``bundle``, run the warm-up input, stop it; raises the start's error."""
+        if self._parts.is_closing:
+            raise ShuttingDown("the platform drains and starts nothing new")
+        trial = self._parts.tasks.start(Trial(plan, bundle, self._parts).run(), f"trial {plan.key}")
+        try:
+            await asyncio.wait({trial})
+        except asyncio.CancelledError:
+            trial.cancel()
+            await asyncio.wait({trial})
+            raise
+        return trial.result()
+
+    def retry(self, namespace: str, name: str) -> None:
+        """Close the crash-loop breaker of a function's revisions."""
+        for revision in self._functions.get((namespace, name), {}).values():
+            revision.retry()
+
+    # --- what is ------------------------------------------------------------------------------------------------------
+
+    def replicas(self, namespace: str | None = None, name: str | None = None) -> list[ReplicaInfo]:
+        """Replicas of everyone, a namespace, or a function."""
+        return [
+            info
+            for revision in self._all()
+            if namespace in (None, revision.plan.namespace) and name in (None, revision.plan.name)
+            for info in revision.replicas.infos()
+        ]
+
+    def dispatchers(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> list[tuple[RevisionPlan, Dispatcher]]:
+        """The dispatchers that exist, with their revisions; makes none."""
+        return [
+            (revision.plan, revision.dispatcher)
+            for revision in self._revisions.values()
+            if namespace in (None, revision.plan.namespace) and name in (None, revision.plan.name)
+        ]
+
+    def devices(self) -> list[DeviceInfo]:
+        """Devices and what is free on them."""
+        return self._parts.ledger.info()
+
+    def breaker(self, namespace: str, name: str) -> BreakerInfo | None:
+        """The open breaker of the newest revision that has one."""
+        for number, revision in sorted(self._functions.get((namespace, name), {}).items(), reverse=True):
+            if revision.replicas.breaker.is_open:
+                return BreakerInfo(
+                    revision=number,
+                    failures=revision.replicas.breaker.failures,
+                    reason=revision.replicas.breaker.reason,
+                    start_phase=revision.replicas.breaker.start_phase,
+                    log_tail=revision.replicas.breaker.log_tail,
+                )
+        return None
+
+    async def measure_memory(self) -> None:
+        """Measure active replicas now, without waiting for the next sample."""
+        await self._watch.measure()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout_s: float) -> None:
+        """Start nothing new, let what is accepted finish within ``timeout_s``, end every replica, save."""
+        self._is_closed = self._parts.is_closing = True
+        self._watch.stop()
+        await asyncio.gather(*(revision.shut_down(timeout_s) for revision in self._all()))
+        await self._parts.tasks.close()
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+        await self._save()
+
+    # --- small steps --------------------------------------------------------------------------------------------------
+
+    def _revision(self, plan: RevisionPlan) -> RevisionPool:
+        revision = self._revisions.get(plan.key)
+        if revision is not None:
+            if revision.plan is plan or revision.plan == plan:
+                return revision
+            self._let_go(revision)  # deleted and registered anew under the same number
+        function = (plan.namespace, plan.name)
+        revision = RevisionPool(plan, self._parts, self._scalings.get(function))
+        kept = self._retired.get(function)
+        revision.is_retired = kept is not None and plan.number not in kept and plan.number <= max(kept, default=0)
+        self._revisions[plan.key] = revision
+        self._functions.setdefault(function, {})[plan.number] = revision
+        revision.wake()
+        return revision
+
+    def _let_go(self, revision: RevisionPool) -> None:
+        self._revisions.pop(revision.plan.key, None)
+        self._former = [former for former in self._former if not former.is_over]
+        self._former.append(revision)
+        revision.set_retired(True)
+
+    def _all(self) -> Iterator[RevisionPool]:
+        yield from self._revisions.values()
+        yield from self._former
+
+    def _on_start(self) -> None:
+        self._watch.keep_on()
+        if self._save_timer is None and not self._is_closed:
+            delay_s = self._settings.learned_save_delay_s
+            self._save_timer = self._parts.timers.call_later(delay_s, self._save_soon)
+
+    def _save_soon(self) -> None:
+        self._save_timer = None
+        self._parts.tasks.start(self._save(), "save estimates")
+
+    async def _save(self) -> None:
+        learned = self._parts.learned
+        if learned.is_changed:
+            learned.is_changed = False
+            await asyncio.to_thread(self._store.save, learned.content())
+
+    async def _prewarm_quietly(self, plan: RevisionPlan) -> None:
+        try:
+            await self._parts.backend.prewarm(plan)
+        except PlatformError as error:
+            log.warning("an environment could not be warmed", extra={"revision": plan.key, "reason": str(error)})

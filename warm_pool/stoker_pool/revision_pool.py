@@ -1,0 +1,267 @@
+"""One revision: observes its demand, asks the scaler, and brings its replicas toward what should be.
+
+The rule that must not break: everything here happens on the loop's thread in single steps; a step is due as soon as
+something changed, and otherwise at the instant that the scaler named. ``max_replicas`` counts every replica of which
+anything is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Final
+
+from stoker.errors import NoCapacity, NotReady, PlatformError, ShuttingDown
+from stoker.options import Scaling
+from stoker_pool.crash_loop import CLOSED, crash_looping, is_worth_another_try
+from stoker_pool.devices import MIB
+from stoker_pool.eviction import Candidate
+from stoker_pool.keep_alive import IdleGaps, policy_of
+from stoker_pool.learned import Learned
+from stoker_pool.placement import Need, NoRoom
+from stoker_pool.plan import RevisionPlan
+from stoker_pool.pool_parts import PoolParts
+from stoker_pool.replica import ReplicaState
+from stoker_pool.replica_set import ReplicaSet
+from stoker_pool.scaler import Limits, Peaks, ScalerView, decide, limits_of
+from stoker_pool.warm_ups import WarmUps
+from stoker_runtime.dispatcher import Dispatcher
+from stoker_runtime.wake_timer import TimerHandle
+
+_STARTS_TRIED: Final = 3
+_KILL_S: Final = 2.0
+
+
+class RevisionPool:
+    """One revision's dispatcher and replicas."""
+
+    def __init__(self, plan: RevisionPlan, parts: PoolParts, scaling: Scaling | None) -> None:
+        self._plan = plan
+        self._parts = parts
+        self._scaling = scaling or plan.options.scaling
+        self.dispatcher = Dispatcher(
+            plan.options,
+            plan.number,
+            clock=parts.clock,
+            on_demand=self.wake,
+            cold_hold_s=parts.settings.cold_hold_s,
+            loop=parts.timers,
+        )
+        self.dispatcher.on_idle = self._on_idle
+        self.replicas = ReplicaSet(
+            plan,
+            parts,
+            self.dispatcher,
+            on_ready=self._on_ready,
+            on_failed=self._on_failed,
+            on_changed=self.wake,
+        )
+        self.is_retired = False
+        self._peaks = Peaks()
+        self._gaps = IdleGaps()
+        self._idle_since_s: float | None = None
+        self._touched_s = parts.clock.monotonic_s()
+        self._warm_ups = WarmUps()
+        self._timer: TimerHandle | None = None
+        self._is_due = False
+        self._is_drained_at_once = False
+        self._finished: asyncio.Future[None] | None = None
+
+    # --- what the pool asks -------------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> RevisionPlan:
+        return self._plan
+
+    @property
+    def is_over(self) -> bool:
+        """It has no replica and no call."""
+        return not self.replicas.members and self.dispatcher.demand().idle_since_s is not None
+
+    def set_scaling(self, scaling: Scaling | None) -> None:
+        """Override the options' scaling until None is set."""
+        self._scaling = scaling or self._plan.options.scaling
+        self.wake()
+
+    def set_retired(self, is_retired: bool) -> None:
+        """No alias points here any more: serve what comes, keep nothing warm."""
+        self.is_retired = is_retired
+        self.wake()
+
+    def retry(self) -> None:
+        """Close the breaker."""
+        self.replicas.breaker = CLOSED
+        self.wake()
+
+    async def warm_up(self, replicas: int) -> None:
+        """Returns when so many (at most ``max_replicas``) are ready; raises the start's error."""
+        wanted = min(replicas, self._scaling.max_replicas)
+        self._touched_s = self._parts.clock.monotonic_s()
+        if self.ready_count >= wanted:
+            return
+        if self._parts.is_closing:
+            raise _closing()
+        if self.replicas.breaker.is_open:
+            raise crash_looping(self._plan.key, self.replicas.breaker)
+        limit_s = _STARTS_TRIED * self._plan.options.startup_timeout_s
+        waiter = self._warm_ups.join(wanted)
+        self.wake()
+        try:
+            await asyncio.wait_for(waiter, limit_s)
+        except asyncio.TimeoutError:
+            raise NotReady(f"{wanted} replicas of {self._plan.key} were not ready within {limit_s:g} s") from None
+        finally:
+            self._warm_ups.leave(waiter)
+
+    async def shut_down(self, timeout_s: float) -> None:
+        """Let what is accepted finish within ``timeout_s``, then end every replica. The pool is closing."""
+        self.wake()
+        if timeout_s > 0 and self.dispatcher.demand().idle_since_s is None:
+            self._finished = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._finished}, timeout=timeout_s)
+        self._fail_all(_closing())
+        for replica in self.replicas.ready():
+            if replica.in_flight:
+                self.replicas.kill(replica, "the platform stops")
+            else:
+                self.replicas.drain(replica)
+        await self.replicas.ended(self._parts.settings.stop_grace_s + _KILL_S)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- what others who want room ask --------------------------------------------------------------------------------
+
+    @property
+    def live_count(self) -> int:
+        return self.replicas.live_count
+
+    @property
+    def ready_count(self) -> int:
+        return self.replicas.count(ReplicaState.READY)
+
+    @property
+    def min_replicas(self) -> int:
+        return 0 if self.is_retired else self._scaling.min_replicas
+
+    def candidates(self) -> list[Candidate]:
+        rate = self.dispatcher.demand().arrival_rate_per_s
+        return self.replicas.candidates(self.min_replicas, rate, self._parts.learned.load_s(self._plan.key))
+
+    def leaving_ids(self) -> list[str]:
+        members = self.replicas.members.values()
+        return [replica.id for replica in members if replica.state is ReplicaState.DRAINING]
+
+    def evict_replica(self, replica_id: str) -> None:
+        self._parts.stats.evictions += 1
+        self.drain_replica(replica_id)
+
+    def drain_replica(self, replica_id: str) -> None:
+        self.replicas.drain(self.replicas.members[replica_id])
+
+    # --- reconcile ----------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something changed: reconcile in this turn of the loop."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._reconcile)
+
+    def _reconcile(self) -> None:
+        self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._parts.is_closing:
+            if not self.live_count:
+                self._fail_all(_closing())
+            return
+        is_open = self.replicas.breaker.is_open
+        if is_open and not self.live_count:
+            self._fail_all(crash_looping(self._plan.key, self.replicas.breaker))
+        now_s = self._parts.clock.monotonic_s()
+        window_s = self._parts.settings.scale_down_window_s
+        decision = decide(self._view(now_s), self._limits(), self._peaks, window_s, now_s)
+        self._peaks = decision.peaks
+        missing = decision.desired - self.live_count
+        if missing > 0 and not is_open:
+            self._start(min(missing, self._scaling.max_replicas - len(self.replicas.members)))
+        else:
+            self._parts.room.leave_line(self)
+            self._shrink(-missing, now_s)
+        if decision.look_again_s is not None:
+            self._timer = self._parts.timers.call_later(decision.look_again_s, self.wake)
+
+    def _view(self, now_s: float) -> ScalerView:
+        demand = self.dispatcher.demand()
+        if demand.idle_since_s is None and self._idle_since_s is not None:
+            self._gaps = self._gaps.with_gap(now_s - self._idle_since_s)
+        self._idle_since_s = demand.idle_since_s
+        idle_s = None if demand.idle_since_s is None else max(now_s - max(demand.idle_since_s, self._touched_s), 0.0)
+        return ScalerView(
+            demand=demand,
+            ready=self.ready_count,
+            starting=self.replicas.count(ReplicaState.STARTING),
+            load_s=self._parts.learned.load_s(self._plan.key),
+            idle_s=idle_s,
+            warm_up=self._warm_ups.wanted,
+        )
+
+    def _limits(self) -> Limits:
+        keep_alive_s = policy_of(self._scaling).keep_alive_s(self._gaps)
+        self._is_drained_at_once = keep_alive_s <= 0 or self.is_retired
+        return limits_of(self._plan.options, self._scaling, keep_alive_s, is_retired=self.is_retired)
+
+    def _start(self, count: int) -> None:
+        for _ in range(count):
+            replica_id = f"{self._plan.name}-{self._plan.number}-{secrets.token_hex(4)}"
+            found = self._parts.room.acquire(self, replica_id, need_of(self._plan, self._parts.learned))
+            if isinstance(found, NoRoom):
+                if found.reason is not None and not self.live_count:
+                    self._fail_all(NoCapacity(f"{self._plan.key} cannot start: {found.reason}", hint=found.hint))
+                return
+            self.replicas.start(replica_id, found)
+
+    def _shrink(self, count: int, now_s: float) -> None:
+        """Drain ``count`` ready replicas, the longest idle first."""
+        by_use = sorted(self.replicas.ready(), key=lambda item: (item.in_flight, -item.idle_s(now_s)))
+        for replica in by_use[: max(count, 0)]:
+            self.replicas.drain(replica)
+
+    # --- what happened ------------------------------------------------------------------------------------------------
+
+    def _on_idle(self) -> None:
+        if self._finished is not None and not self._finished.done():
+            self._finished.set_result(None)
+        if self._is_drained_at_once or self._timer is None:
+            self.wake()
+        if self._parts.room.is_wanted:
+            self._parts.room.nudge()
+
+    def _on_ready(self) -> None:
+        self._touched_s = self._parts.clock.monotonic_s()
+        self._warm_ups.note_ready(self.ready_count)
+        self.wake()
+
+    def _on_failed(self, error: PlatformError) -> None:
+        self._warm_ups.fail(error)
+        if self.ready_count:
+            return
+        if self.replicas.breaker.is_open:
+            self._fail_all(crash_looping(self._plan.key, self.replicas.breaker))
+        elif not is_worth_another_try(error):
+            self._fail_all(error)
+
+    def _fail_all(self, error: PlatformError) -> None:
+        self._warm_ups.fail(error)
+        self.dispatcher.fail_waiting(error)
+
+
+def need_of(plan: RevisionPlan, learned: Learned) -> Need:
+    """What one replica of the revision asks for."""
+    declared = plan.options.memory_mib
+    memory_bytes = declared * MIB if declared is not None else learned.memory_bytes(plan.key)
+    return Need(gpu=plan.options.gpu, memory_bytes=memory_bytes)
+
+
+def _closing() -> ShuttingDown:
+    return ShuttingDown("the platform drains and starts nothing new")

@@ -1,0 +1,150 @@
+"""Finds room for starts: takes what is free, evicts idle replicas, and lets the rest wait in line.
+
+The rule that must not break: who finds no room is told again as soon as any may have appeared; nobody polls. A busy
+replica is never evicted. Two kinds are drained instead (they finish what they hold, and their callers go on being
+held): those of an older revision when a newer one of the same function has no room beside it, and surplus ones of a
+revision that has several while the asker has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from stoker_pool.devices import DeviceReading
+from stoker_pool.eviction import Candidate, choose_victims
+from stoker_pool.ledger import DeviceLedger
+from stoker_pool.placement import DeviceLoad, Need, NoRoom, Placement, place
+from stoker_pool.plan import RevisionPlan
+
+
+class Asker(Protocol):
+    """Who wants to start a replica."""
+
+    @property
+    def plan(self) -> RevisionPlan: ...
+    @property
+    def live_count(self) -> int:
+        """Replicas that it has, ready or starting."""
+        ...
+
+    def wake(self) -> None:
+        """There may be room now: ask again."""
+        ...
+
+
+class Occupant(Asker, Protocol):
+    """A revision whose replicas may have to leave."""
+
+    @property
+    def ready_count(self) -> int: ...
+    @property
+    def min_replicas(self) -> int: ...
+    def candidates(self) -> list[Candidate]:
+        """Its ready replicas."""
+        ...
+
+    def leaving_ids(self) -> list[str]:
+        """Its replicas that drain already."""
+        ...
+
+    def drain_replica(self, replica_id: str) -> None: ...
+    def evict_replica(self, replica_id: str) -> None: ...
+
+
+class RoomKeeper:
+    """The line at the door of the devices."""
+
+    def __init__(
+        self,
+        ledger: DeviceLedger,
+        occupants: Callable[[], Iterable[Occupant]],
+        read_devices: Callable[[], DeviceReading],
+    ) -> None:
+        self._ledger = ledger
+        self._occupants = occupants
+        self._read_devices = read_devices
+        self._waiting: dict[int, Asker] = {}
+        self._is_nudge_due = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Someone waits for room."""
+        return bool(self._waiting)
+
+    def acquire(self, asker: Asker, replica_id: str, need: Need) -> Placement | NoRoom:
+        """Take room, or wait in line for it (``wake`` is called); a ``NoRoom`` with a reason is for good."""
+        found = self._ledger.acquire(replica_id, need)
+        if isinstance(found, NoRoom) and found.reason is not None and need.gpu:
+            self._ledger.update_devices(self._read_devices().devices)
+            found = self._ledger.acquire(replica_id, need)
+        if isinstance(found, Placement) or found.reason is not None:
+            self.leave_line(asker)
+            return found
+        self._waiting.setdefault(id(asker), asker)
+        self._make_room(asker, need)
+        return found
+
+    def leave_line(self, asker: Asker) -> None:
+        """It wants no room any more."""
+        self._waiting.pop(id(asker), None)
+
+    def release(self, replica_id: str) -> None:
+        """Nothing of a replica is left."""
+        self._ledger.release(replica_id)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Something left or became idle: whoever waits asks again, the first in line first."""
+        if self._waiting and not self._is_nudge_due:
+            self._is_nudge_due = True
+            asyncio.get_running_loop().call_soon(self._wake_all)
+
+    def _wake_all(self) -> None:
+        self._is_nudge_due = False
+        for asker in list(self._waiting.values()):
+            asker.wake()
+
+    def _make_room(self, asker: Asker, need: Need) -> None:
+        occupants = list(self._occupants())
+        loads = self._without_leaving(occupants)
+        if isinstance(place(need, loads), Placement):
+            return  # enough is on its way out
+        owners = {candidate.replica_id: owner for owner in occupants for candidate in owner.candidates()}
+        idle = [candidate for owner in occupants for candidate in owner.candidates()]
+        victims = choose_victims(need, loads, idle)
+        for victim in victims or ():
+            owners[victim.replica_id].evict_replica(victim.replica_id)
+        if victims is not None:
+            return
+        yielding = [candidate for owner in occupants for candidate in _yields(owner, asker)]
+        for victim in choose_victims(need, loads, [*idle, *yielding]) or ():
+            owners[victim.replica_id].drain_replica(victim.replica_id)
+
+    def _without_leaving(self, occupants: list[Occupant]) -> list[DeviceLoad]:
+        freed: dict[str, int] = {}
+        for owner in occupants:
+            for replica_id in owner.leaving_ids():
+                device_ids, bytes_each = self._ledger.taken(replica_id)
+                for device_id in device_ids:
+                    freed[device_id] = freed.get(device_id, 0) + bytes_each
+        return [
+            DeviceLoad(device=load.device, used_bytes=max(load.used_bytes - freed.get(load.device.id, 0), 0))
+            for load in self._ledger.loads()
+        ]
+
+
+def _yields(owner: Occupant, asker: Asker) -> list[Candidate]:
+    """Replicas that finish what they hold and go, though they are busy or kept."""
+    plan, other = asker.plan, owner.plan
+    is_older = (plan.namespace, plan.name) == (other.namespace, other.name) and other.number < plan.number
+    surplus = owner.ready_count - max(owner.min_replicas, 1)
+    if is_older:
+        chosen = owner.candidates()
+    elif asker.live_count == 0 and surplus > 0:
+        chosen = [candidate for candidate in owner.candidates() if candidate.is_busy][:surplus]
+    else:
+        chosen = []
+    return [replace(candidate, is_busy=False, is_kept=False) for candidate in chosen]
