@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from stoker.errors import InvalidArguments
 from stoker_runtime.codec import Decoded
+from stoker_runtime.typed_dicts import readable_hint
 
 Validator = Callable[[object], object]
 Arguments = tuple[tuple[object, ...], dict[str, object]]
@@ -33,7 +34,7 @@ class Binder:
 
     def __init__(self, call: Callable[..., object], *, is_batched: bool = False) -> None:
         signature = inspect.signature(call)
-        hints = _resolved_hints(call, signature)
+        hints = {name: readable_hint(hint) for name, hint in _resolved_hints(call, signature).items()}
         self.hints: dict[str, object] = {}
         self.returns = hints.get("return", _EMPTY)
         parameters = list(signature.parameters.values())

@@ -90,3 +90,17 @@ def test_an_sdk_call_must_be_args_and_kwargs() -> None:
         Binder(untyped).bind_call({"a": 1})
     with pytest.raises(InvalidArguments):
         Binder(untyped).bind_call([[1], {"a": 3}])
+
+
+class Loose(TypedDict, total=False):
+    inner: list[Options]
+
+
+def nested(loose: Loose, more: dict[str, Options] | None = None) -> None: ...
+
+
+def test_typed_dicts_are_checked_at_any_depth() -> None:
+    assert bind(nested, {"loose": {}, "more": None}) == ((), {"loose": {}, "more": None})
+    with pytest.raises(InvalidArguments) as caught:
+        bind(nested, {"loose": {"inner": [{"depth": "x"}]}, "more": {"a": {}}})
+    assert [place for place, _ in caught.value.errors] == ["loose.inner.0.depth", "more.a.depth"]
