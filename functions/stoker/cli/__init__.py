@@ -1,0 +1,1 @@
+"""The commands that users type: ``stoker deploy``, ``stoker call`` and the rest."""
