@@ -140,6 +140,13 @@ class Registry:
             self.on_change(key)
             return entry
 
+    async def follow(self, key: FunctionKey, number: int) -> None:
+        """Move ``latest`` to a revision, if it is elsewhere."""
+        async with self._lock:
+            moved = _moved(self.function(key), key, LATEST, ((number, 1),))
+            if moved is not self.function(key).aliases.get(LATEST):
+                await self._move(key, moved)
+
     async def point(self, key: FunctionKey, alias: str, given: Mapping[int, int]) -> AliasRecord:
         """Point an alias to one revision, or split it; makes it where it is new."""
         check_name("alias", alias)

@@ -82,7 +82,7 @@ class Secrets:
             return self._cipher.decrypt(nonce, sealed, _bound_to(record.namespace, record.name)).decode()
         except InvalidTag:
             raise Conflict(
-                f"secret {record.name!r} of namespace {record.namespace!r} does not open with this data directory's key",
+                f"secret {record.name!r} of namespace {record.namespace!r} does not open with this data folder's key",
                 hint="Set it again, or restore secrets.key from a copy.",
             ) from None
 

@@ -1,0 +1,1 @@
+"""The control API: everything on the port that is no invocation."""

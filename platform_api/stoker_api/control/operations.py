@@ -1,0 +1,65 @@
+"""Health, metrics, versions, and the OpenAPI document."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from stoker_api.control.documents import Json
+from stoker_api.control.edge import AnyGrant, PlatformDep
+from stoker_api.gateway.openapi import invoke_paths
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="Does the process live?")
+async def healthz() -> Json:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Are calls taken?")
+async def readyz(platform: PlatformDep, response: Response) -> Json:
+    if platform.is_ready:
+        return {"status": "ready"}
+    response.status_code = 503
+    return {"status": "draining"}
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(platform: PlatformDep, _grant: AnyGrant) -> Response:
+    return Response(generate_latest(platform.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/info", summary="Versions and packages of the platform")
+async def info(platform: PlatformDep, _grant: AnyGrant) -> Json:
+    facts = platform.facts
+    return {
+        "version": importlib.metadata.version("stoker"),
+        "python": facts.python,
+        "implementation": facts.implementation,
+        "cloudpickle": facts.cloudpickle,
+        "platform": facts.platform,
+        "packages": dict(facts.packages or {}),
+        "modules": sorted(facts.modules or ()),
+    }
+
+
+@router.get("/openapi.json", summary="This document")
+async def openapi(request: Request, platform: PlatformDep, grant: AnyGrant) -> Json:
+    """The control API, and every function that the token covers with its own schema."""
+    app = request.app
+    assert isinstance(app, FastAPI)
+    document: dict[str, Any] = get_openapi(
+        title="Stoker", version=importlib.metadata.version("stoker"), routes=app.routes
+    )
+    covered = grant.namespaces
+    models = [model for model in platform.catalog.models() if covered is None or model.namespace in covered]
+    document["paths"].update(invoke_paths(models))
+    document.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}]
+    document["servers"] = [{"url": str(request.base_url).rstrip("/")}]
+    return document

@@ -1,0 +1,218 @@
+"""The composition root: puts the rooms together, and takes them apart in order.
+
+The rule that must not break: what is opened here is closed here, in the reverse order, also when the start fails half
+way; nothing else in the package makes these objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+
+from stoker.errors import Conflict
+from stoker.preflight import PlatformFacts, own_facts
+from stoker_api.blobs import BlobStore
+from stoker_api.catalog import Catalog
+from stoker_api.data_dir import DataDir, DataDirLock
+from stoker_api.function_logs import FunctionLogs
+from stoker_api.gateway.gateway import Gateway
+from stoker_api.key_files import load_or_make_key
+from stoker_api.metrics import metrics_registry
+from stoker_api.registration import Registration
+from stoker_api.registry import Registry
+from stoker_api.route_table import RouteTable, plan_of
+from stoker_api.secrets import Secrets
+from stoker_api.settings import PlatformSettings
+from stoker_api.stores.ports import Store
+from stoker_api.stores.records import FunctionKey, Scope
+from stoker_api.stores.sqlite.database import Database
+from stoker_api.stores.sqlite.store import SqliteStore
+from stoker_api.tokens import Tokens
+from stoker_pool.cpu_devices import CpuDevices
+from stoker_pool.learned import JsonLearnedStore
+from stoker_pool.local_backend import LocalBackend
+from stoker_pool.nvml import NvmlDevices
+from stoker_pool.plan import RevisionPlan
+from stoker_pool.pool import Pool
+from stoker_runtime.clock import Clock, SystemClock
+from stoker_runtime.environment_build import EnvironmentBuilder
+from stoker_runtime.worker_factory import WorkerFactory
+
+log = logging.getLogger(__name__)
+_FIRST_TOKEN = "first"
+
+
+class Platform:
+    """Async context manager: inside the block, everything works."""
+
+    def __init__(self, settings: PlatformSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Platform:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain()
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        self.dir = self._stack.enter_context(DataDirLock(self.settings.data_dir.absolute()))
+        database = await self._stack.enter_async_context(Database(self.dir.database))
+        await self._open_stores(SqliteStore(database))
+        self.facts: PlatformFacts = await asyncio.to_thread(own_facts)
+        self.logs = FunctionLogs(self.dir.logs)
+        self.logs.start(asyncio.get_running_loop())
+        self.environments = EnvironmentBuilder(self.dir.environments)
+        self.pool = await self._open_pool(self.dir)
+        self.routes = RouteTable(self.registry, self.pool)
+        self.catalog = Catalog(self.registry, self.pool)
+        self.gateway = Gateway(self.routes, self.tokens, self.settings.gateway)
+        self.metrics = metrics_registry(self.pool, self.gateway.counters)
+        self.registration = Registration(
+            registry=self.registry,
+            blobs=self.blobs,
+            tokens=self.tokens,
+            secrets=self.secrets,
+            environments=self.environments,
+            pool=self.pool,
+            facts=self.facts,
+            private_key=load_or_make_key(self.dir.keys / "signing.key"),
+            clock=self.clock,
+            on_live=self._prewarm,
+        )
+        self.registry.on_change = self._apply
+        self._warm_the_first()
+
+    async def _open_stores(self, store: Store) -> None:
+        self.tokens = Tokens(store, self.clock, is_open=self.settings.server.is_open)
+        self.secrets = Secrets(store, load_or_make_key(self.dir.keys / "secrets.key"), self.clock)
+        self.registry = Registry(store, self.clock)
+        self.blobs = BlobStore(self.dir.blobs)
+        await self.tokens.load()
+        await self.secrets.load()
+        await self.registry.load()
+        bundles = {
+            revision.bundle_sha256 for entry in self.registry.functions() for revision in entry.revisions.values()
+        }
+        await self.blobs.sweep(bundles)
+
+    async def _open_pool(self, where: DataDir) -> Pool:
+        factory = await self._stack.enter_async_context(
+            WorkerFactory(
+                where.work, max_idle_zygotes=self.settings.server.max_idle_zygotes, on_lines=self.logs.on_lines
+            )
+        )
+        backend = LocalBackend(
+            factory,
+            self.environments,
+            self.blobs,
+            self.secrets,
+            cpu=CpuDevices(self.settings.pool.cpu_memory_budget_bytes),
+            gpus=NvmlDevices(),
+            scratch_root=Path(where.work, "scratch"),
+            log_root=where.logs,
+        )
+        return await self._stack.enter_async_context(
+            Pool(
+                backend,
+                clock=self.clock,
+                learned=JsonLearnedStore(where.learned),
+                settings=self.settings.pool,
+            )
+        )
+
+    # ---- what routes need of several rooms at once
+
+    @property
+    def is_ready(self) -> bool:
+        """Calls are taken."""
+        return not self.gateway.is_draining
+
+    def plan(self, key: FunctionKey, number: int) -> RevisionPlan:
+        """A revision as the pool knows it."""
+        return plan_of(self.registry, key, number)
+
+    def check_unused(self, key: FunctionKey, number: int | None, *, force: bool) -> None:
+        """Raise ``Conflict`` while calls of the function (or one revision) are in flight, unless forced."""
+        if force:
+            return
+        for plan, dispatcher in self.pool.dispatchers(key.namespace, key.name):
+            busy = dispatcher.in_flight + dispatcher.queue_depth
+            if busy and number in (None, plan.number):
+                raise Conflict(f"{plan.key} has {busy} calls in flight", hint="Wait for their end, or use force.")
+
+    async def delete_function(self, key: FunctionKey, *, force: bool) -> None:
+        """Delete it with all its revisions; raises ``Conflict`` while it is in use, unless forced."""
+        self.registry.function(key)
+        self.check_unused(key, None, force=force)
+        await self.registry.delete_function(key, force=force)
+
+    async def delete_revision(self, key: FunctionKey, number: int, *, force: bool) -> None:
+        """Delete one revision; raises ``Conflict`` while it is in use, unless forced."""
+        self.registry.revision(key, number)
+        self.check_unused(key, number, force=force)
+        await self.registry.delete_revision(key, number, force=force)
+        self.pool.forget(key.namespace, key.name, {number})
+
+    async def first_token(self) -> str:
+        """A token with every scope for the local CLI: that of the last start, if it still opens."""
+        known = self.dir.read_connection().get("token")
+        if isinstance(known, str) and self.tokens.is_valid(known, Scope.ADMIN):
+            return known
+        token, _ = await self.tokens.create(_FIRST_TOKEN, frozenset({Scope.ADMIN}))
+        return token
+
+    # ---- the end
+
+    def stop_accepting(self) -> None:
+        """Take nothing new; what is in flight goes on."""
+        self.gateway.drain()
+        self.logs.close()
+
+    async def drain(self) -> None:
+        """Let what was accepted end, then end every replica."""
+        self.stop_accepting()
+        await self.pool.drain(self.settings.server.drain_timeout_s)
+
+    # ---- registry to pool
+
+    def _apply(self, key: FunctionKey) -> None:
+        """A function changed: routes, scaling and retirements follow."""
+        self.routes.forget(key)
+        entry = self.registry.find(key)
+        if entry is None:
+            self.pool.forget(key.namespace, key.name)
+            return
+        scaling, in_use = entry.scaling, entry.in_use()
+        self.pool.set_scaling(key.namespace, key.name, scaling)
+        self.pool.retire(key.namespace, key.name, in_use)
+        for number in in_use:
+            wanted = scaling or entry.options(number).scaling
+            if wanted.min_replicas:
+                self.pool.dispatcher(self.plan(key, number))
+
+    def _prewarm(self, key: FunctionKey) -> None:
+        entry = self.registry.find(key)
+        if entry is not None:
+            self.pool.prewarm_soon(self.plan(key, entry.newest.number))
+
+    def _warm_the_first(self) -> None:
+        """After a restart: bring back what must be there, and the zygotes of the newest environments."""
+        newest: dict[str, FunctionKey] = {}
+        for entry in self.registry.functions():
+            self._apply(entry.record.key)
+            newest.setdefault(entry.newest.environment_digest, entry.record.key)
+        for key in list(newest.values())[: self.settings.server.max_idle_zygotes]:
+            self._prewarm(key)
