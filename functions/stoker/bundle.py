@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import pickle
 import platform as host
 import sys
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from stoker.shapes import kind_of, unwrap
 from stoker.signing import bundle_sha256, sign, verify
 from stoker.source import imports_of
 from stoker.source_module import run_source
+from stoker.stable_pickle import loads
 
 __all__ = [
     "build_bundle",
@@ -95,7 +95,7 @@ def load_target(data: bytes, handler: str) -> object:
     manifest = read_manifest(data)
     with open_archive(data) as archive:
         if manifest.kind == "pickle":
-            return unwrap(pickle.loads(archive.read(PAYLOAD)))
+            return unwrap(loads(archive.read(PAYLOAD)))
         module = run_source(archive.read(SOURCE).decode(), bundle_sha256(data))
     return unwrap(_attribute(module, handler))
 

@@ -9,8 +9,11 @@ import dis
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import get_args
 
+from stoker.hints import hinted_types
 from stoker.local_modules import is_local, is_third_party
+from stoker.shapes import unwrap
 
 _WRAPPERS = (staticmethod, classmethod)
 _LONG_TEXT_CHARS = 16
@@ -39,6 +42,8 @@ def captures_of(target: object) -> Captures:
     found = Captures()
     seen: set[int] = set()
     waiting: list[tuple[str, object]] = [("", target)]
+    for hint in hinted_types(unwrap(target)):
+        waiting += [("", item) for item in (hint, *get_args(hint)) if isinstance(item, type)]
     while waiting:
         name, value = waiting.pop()
         if id(value) in seen and not isinstance(value, (str, bytes, int)):

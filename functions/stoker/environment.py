@@ -108,7 +108,9 @@ def inferred_preload_of_source(source: str) -> tuple[str, ...]:
 
 
 def _worth_preloading(names: set[str]) -> tuple[str, ...]:
-    names = {name for name in names if is_third_party(name) and not any(part[:1] == "_" for part in name.split("."))}
+    # pydantic.main is only where BaseModel lives: importing the package brings it.
+    names = {name.removesuffix(".main") for name in names if is_third_party(name)}
+    names = {name for name in names if not any(part[:1] == "_" for part in name.split("."))}
     return tuple(sorted(names))
 
 

@@ -14,18 +14,18 @@ from itertools import islice
 from types import ModuleType
 
 from stoker.errors import PreflightFailed
+from stoker.hints import resolved_hints
 from stoker.local_modules import local_modules
+from stoker.stable_pickle import class_ids, dumps
 
 _SAMPLE = 64
 
 
 def dumps_by_value(target: object) -> bytes:
     """Pickle ``target`` with local modules by value; raises ``PreflightFailed`` with the pickler's reason."""
-    import cloudpickle
-
     try:
-        with _by_value(local_modules()):
-            return _with_stable_class_ids(cloudpickle.dumps(target, protocol=5))
+        with _by_value(local_modules()), resolved_hints(target):
+            return _with_stable_class_ids(dumps(target))
     except Exception as error:  # a __reduce__ of the user's may raise anything
         fix = "Create it inside the function or in an @stoker.enter hook."
         message = f"cannot be pickled: {error}"
@@ -77,11 +77,8 @@ def _by_value(modules: list[ModuleType]) -> Iterator[None]:
 
 def _with_stable_class_ids(payload: bytes) -> bytes:
     """Cloudpickle gives each class a random id, to know it again; derive it from the content instead."""
-    import cloudpickle.cloudpickle
-
-    tracked = getattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {})
     used = sorted(
-        (payload.find(identity.encode()), identity) for identity in tracked.values() if identity.encode() in payload
+        (payload.find(identity.encode()), identity) for identity in class_ids().values() if identity.encode() in payload
     )
     for index, (_, identity) in enumerate(used):
         payload = payload.replace(identity.encode(), _placeholder(index))

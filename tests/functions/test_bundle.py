@@ -71,12 +71,14 @@ def test_local_code_travels_by_value(tmp_path: Path) -> None:
 
 def test_equal_code_gives_equal_bytes_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
-        "import stoker\nclass Base:\n    k = {'a': 1}\n"
-        "@stoker.function(name='m')\nclass Model(Base):\n    def __call__(self, x): return self.k, x\n"
+        "import stoker, pydantic\nclass Base:\n    k = {'a': 1}\n    s = {'x', 'y', 'z'}\n"
+        "class Model_(pydantic.BaseModel):\n    x: int\n    y: int = 2\n    z: list[str] = []\n"
+        "@stoker.function(name='m')\nclass Model(Base):\n"
+        "    def __call__(self, x: Model_):\n        return self.k, x in {'p', 'q', 'r'}\n"
     )
     code = "from app import Model; from stoker.bundle import *; print(bundle_sha256(build_bundle(Model)))"
     hashes = set()
-    for seed in ("1", "2"):
+    for seed in ("1", "2", "3", "4"):
         done = subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
@@ -262,3 +264,11 @@ def test_the_deployer_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(Forbidden, match="owner alone"):
         deployer_key(tmp_path / "new")
+
+
+def test_a_shared_set_stays_shared() -> None:
+    seen = {"b", "a"}
+    pair = [seen, seen, frozenset({1, "x"})]
+    again = load_target(build_bundle(lambda: pair), "")()  # type: ignore[operator]
+    assert again == pair
+    assert again[0] is again[1]

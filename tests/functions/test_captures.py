@@ -73,7 +73,7 @@ def test_a_recursive_function_ends() -> None:
 
 
 def test_preload_is_inferred() -> None:
-    assert inferred_preload(Derived) == ("msgspec", "numpy")
+    assert inferred_preload(Derived) == ("msgspec", "numpy", "pydantic")
     source = "import os, torch.nn\nfrom PIL import Image\ndef f():\n    import numpy\n    from stoker import x\n"
     assert inferred_preload_of_source(source) == ("PIL", "numpy", "torch.nn")
     assert inferred_preload_of_source("def broken(:") == ()
