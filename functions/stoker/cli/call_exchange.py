@@ -59,16 +59,14 @@ class Exchange:
 
         parser = EventParser()
         with self._open(body, {"Accept": "text/event-stream"}) as response:
-            for line in response.iter_lines():
-                event = parser.line(line)
-                if event is None:
-                    continue
-                data = json.loads(event.data) if event.data else None
-                if event.name == "error":
-                    raise Refusal(data if isinstance(data, dict) else {"detail": str(data), "status": 500})
-                yield event.name, data
-                if event.name == "end":
-                    return
+            for piece in response.iter_bytes():
+                for event in parser.feed(piece):
+                    data = json.loads(event.data) if event.data else None
+                    if event.name == "error":
+                        raise Refusal(data if isinstance(data, dict) else {"detail": str(data), "status": 500})
+                    yield event.name, data
+                    if event.name == "end":
+                        return
         raise WorkerLost("the stream broke off before its end")
 
     @contextmanager

@@ -76,11 +76,11 @@ def list_environments(as_json: bool) -> None:
             str(item.get("digest", ""))[:12],
             item.get("state"),
             size(item.get("size_bytes")),
-            " ".join((item.get("spec") or item).get("python_packages") or []),
+            " ".join(item.get("functions") or []),
         )
         for item in answer.get("environments") or answer.get("value") or []
     ]
-    print_table(("digest", "state", "size", "packages"), rows, empty="No environments are built.")
+    print_table(("digest", "state", "size", "functions"), rows, empty="No environments are built.")
 
 
 def _specs_of(target: str) -> list[Document]:

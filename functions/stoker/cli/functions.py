@@ -29,7 +29,7 @@ def list_functions(namespace: str | None, as_json: bool) -> None:
             item.get("revision"),
             item.get("state"),
             item.get("replicas"),
-            aliases_text(item.get("aliases")),
+            aliases_text(item.get("aliases"), item.get("revision")),
             item.get("url"),
         )
         for item in answer["functions"]
@@ -87,13 +87,14 @@ def delete(function: Reference, yes: bool, force: bool, as_json: bool) -> None:
         note(f"Deleted {what}.")
 
 
-def aliases_text(aliases: object) -> str:
-    """``prod=3 canary=2:90,3:10``; ``latest`` goes without saying."""
-    if isinstance(aliases, list):
-        return " ".join(str(name) for name in aliases if name != "latest")
+def aliases_text(aliases: object, newest: object) -> str:
+    """``prod=3 canary=2:90,3:10``; ``latest`` only where it was moved away from the newest revision."""
     if not isinstance(aliases, dict):
         return ""
-    return " ".join(f"{name}={split_text(weights)}" for name, weights in aliases.items() if name != "latest")
+    texts = {name: split_text(weights) for name, weights in aliases.items()}
+    if texts.get("latest") == str(newest):
+        del texts["latest"]
+    return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
 def pointing_at(answer: Document, revision: int) -> list[str]:

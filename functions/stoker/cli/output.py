@@ -154,6 +154,7 @@ _STATES: Final = {
     "hot": "green",
     "starting": "yellow",
     "draining": "yellow",
+    "idle": "dim",
     "failed": "red",
     "crash_looping": "red",
     "stopped": "dim",

@@ -50,9 +50,9 @@ def scale(function: Reference, reset: bool, as_json: bool, **settings: object) -
     if reset:
         answer = ask(routes.reset_scaling(name, namespace))
     elif body:
-        answer = ask(routes.scale(name, namespace, {**_in_force(name, namespace), **body}))
+        answer = ask(routes.scale(name, namespace, body))
     else:
-        answer = _in_force(name, namespace)
+        answer = ask(routes.function(name, namespace)).get("scaling") or {}
     if as_json:
         print_json(answer)
     else:
@@ -91,11 +91,6 @@ def retry(function: Reference, as_json: bool) -> None:
 def _scaling_of(answer: Document) -> Document:
     inner = answer.get("scaling")
     return inner if isinstance(inner, dict) else answer
-
-
-def _in_force(name: str, namespace: str) -> Document:
-    scaling = ask(routes.function(name, namespace)).get("scaling") or {}
-    return {setting: value for setting, value in scaling.items() if value is not None}
 
 
 def _count(replicas: object) -> object:
