@@ -8,6 +8,7 @@ Version 2 needs the two controllers enabled below the root of the hierarchy; ver
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,15 @@ class WorkerGroup:
                 if any(line.startswith("oom_kill ") and not line.endswith(" 0") for line in text.splitlines()):
                     return True
         return False
+
+    def kill_members(self) -> None:
+        """End whatever still lives in it once its worker is dead: what a killed zygote could not sweep."""
+        for procs in self.procs:
+            try:
+                for pid in Path(procs).read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            except OSError:
+                continue
 
     def remove(self) -> None:
         """Take the groups away; they must be empty."""

@@ -75,8 +75,11 @@ def _encode_any(value: object, accept: str) -> Encoded:
         return Encoded(_npy(value), wanted)
     if module == "pyarrow" and type(value).__name__ in ("Table", "RecordBatch"):
         return Encoded(_arrow(value), next(iter(ARROW_TYPES)))
-    if isinstance(value, Mapping) and wanted in SAFETENSORS_TYPES:
-        return Encoded(_safetensors(value), wanted)
+    if wanted in SAFETENSORS_TYPES:
+        if isinstance(value, Mapping) and all(_is_numeric_array(array) for array in value.values()):
+            return Encoded(_safetensors(value), wanted)
+        if _is_numeric_array(value):  # one tensor without a name
+            return Encoded(_npy(value), "application/x-npy")
     return Encoded(encode_json(value))
 
 
@@ -92,6 +95,12 @@ def _response(response: Response, wanted: str) -> Encoded:
 
 def _is_concrete(media_type: str) -> bool:
     return bool(media_type) and "*" not in media_type and media_type not in ("application/json", "text/event-stream")
+
+
+def _is_numeric_array(value: object) -> bool:
+    """An array that safetensors and .npy can hold: no strings, no objects."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and getattr(dtype, "kind", "f") in "biufc"
 
 
 def _npy(value: object) -> memoryview:

@@ -46,7 +46,10 @@ class _Berth:
 
 
 class WorkerFactory:
-    """Owns the zygotes, the log collector, and every worker until it has ended."""
+    """Owns the zygotes, the log collector, and every worker until it has ended.
+
+    A worker with a user of its own must reach ``work_dir`` and every order's ``scratch_root``: keep them in one folder.
+    """
 
     def __init__(
         self,
@@ -158,6 +161,7 @@ class WorkerFactory:
         self, replica: ReplicaProcess, forked: ForkedWorker, berth: _Berth, memory_limit_bytes: int | None
     ) -> None:
         ended = await forked.exited
+        berth.group.kill_members()
         await _output_ended(berth.output)
         await asyncio.to_thread(shutil.rmtree, berth.scratch, True)
         if ended.signal == signal.SIGKILL and berth.group.was_out_of_memory():

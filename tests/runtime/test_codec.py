@@ -166,3 +166,14 @@ def test_a_response_of_any_body() -> None:
     assert encode(Response("plain", content_type="text/plain")).body == b"plain"
     assert encode(Response(b"\x00")).content_type == "application/octet-stream"
     assert encode("text", "text/plain").content_type == "text/plain; charset=utf-8"
+
+
+def test_a_mapping_with_words_falls_back_to_json() -> None:
+    encoded = encode({"label": ["a"], "score": np.array([0.5])}, "application/x-safetensors")
+    assert (encoded.content_type, bytes(encoded.body)) == ("", b'{"label":["a"],"score":[0.5]}')
+
+
+def test_one_array_keeps_its_type_where_tensors_are_wanted() -> None:
+    encoded = encode(np.array([1.5], dtype=np.float32), "application/x-safetensors")
+    assert encoded.content_type == "application/x-npy"
+    assert np.load(io.BytesIO(bytes(encoded.body))).dtype == np.float32
