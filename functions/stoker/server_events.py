@@ -33,11 +33,12 @@ class EventParser:
         whole, _, rest = (b"".join(self._pieces) + piece).rpartition(b"\n")
         self._pieces = [rest]
         for line in whole.split(b"\n"):
-            event = self._line(line.removesuffix(b"\r").decode("utf-8", "replace"))
+            event = self.line(line.removesuffix(b"\r").decode("utf-8", "replace"))
             if event is not None:
                 yield event
 
-    def _line(self, line: str) -> ServerEvent | None:
+    def line(self, line: str) -> ServerEvent | None:
+        """The event that this line, without its end, completes."""
         if not line:
             event = ServerEvent(self._name or "message", "\n".join(self._data)) if self._data or self._name else None
             self._name, self._data = "", []
