@@ -52,6 +52,7 @@ class Platform:
         self.settings = settings
         self.clock = clock or SystemClock()
         self._stack = AsyncExitStack()
+        self._hurried = asyncio.Event()
 
     async def __aenter__(self) -> Platform:
         try:
@@ -181,10 +182,22 @@ class Platform:
         self.gateway.drain()
         self.logs.close()
 
+    def end_at_once(self) -> None:
+        """Wait for nothing any more."""
+        self._hurried.set()
+
     async def drain(self) -> None:
         """Let what was accepted end, then end every replica."""
         self.stop_accepting()
-        await self.pool.drain(self.settings.server.drain_timeout_s)
+        draining = asyncio.ensure_future(self.pool.drain(self.settings.server.drain_timeout_s))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not draining.done():
+            draining.cancel()
+        await asyncio.wait({draining})
+        if not draining.cancelled():
+            draining.result()
 
     # ---- registry to pool
 
