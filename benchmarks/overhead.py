@@ -2,7 +2,8 @@
 
 Both servers run on core 0 (all their processes), the load generator on core 1. Rounds are interleaved; figures are
 medians; ratios are taken between medians of the same run. Stoker answers with access control and receipts on, from
-one worker process.
+one worker process. Short calls of a function declared ``idempotent`` may share frames, since a lost worker's calls can
+run again; others get a frame each, so that a crash costs only the call that ran. Both are shown.
 
     python -m benchmarks.overhead [--rounds 5] [--duration-s 4] [--short]
 """
@@ -23,6 +24,7 @@ from benchmarks.table import cpu_seconds_of_tree, markdown, median, write_result
 
 SOURCE = "def echo(x):\n    return x\n"
 BODY = '{"x": 1}'
+BARE = "bare uvicorn ASGI echo"
 
 
 def load(served: Served, connections: int, duration_s: float, body: str = BODY) -> dict[str, float]:
@@ -44,10 +46,10 @@ def servers() -> Iterator[dict[str, Served]]:
     with contextlib.ExitStack() as stack:
         os.sched_setaffinity(0, {0})  # inherited by all that is started here
         bare = stack.enter_context(bare_uvicorn())
-        stoker = stack.enter_context(
-            stoker_platform({"echo": SOURCE}, options={"scaling": {"min_replicas": 1, "max_replicas": 1}})
-        )
-        yield {"bare uvicorn ASGI echo": bare, "stoker, full path": stoker["echo"]}
+        one: dict[str, object] = {"scaling": {"min_replicas": 1, "max_replicas": 1}}
+        plain = stack.enter_context(stoker_platform({"echo": SOURCE}, one))
+        shared = stack.enter_context(stoker_platform({"echo": SOURCE}, {**one, "idempotent": True}))
+        yield {BARE: bare, "stoker": plain["echo"], "stoker, idempotent function": shared["echo"]}
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def main() -> None:
             for _ in range(rounds):
                 for name, served in rivals.items():
                     runs[name].append(load(served, connections, duration_s))
-            bare_rate = median(run["rate_per_s"] for run in runs["bare uvicorn ASGI echo"])
+            bare_rate = median(run["rate_per_s"] for run in runs[BARE])
             for name, results in runs.items():
                 rate = median(run["rate_per_s"] for run in results)
                 rows.append(

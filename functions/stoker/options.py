@@ -105,7 +105,7 @@ class GpuRequest:
     @classmethod
     def parse(cls, text: str) -> GpuRequest:
         """Read ``MODEL[:COUNT | :MIG_PROFILE]``; raises ``InvalidOption``."""
-        match = _GPU.match(text) if isinstance(text, str) else None
+        match = _GPU.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             raise InvalidOption(
                 f"gpu must look like 'A100', 'A100:2' or 'A100:1g.10gb', got {text!r}",
@@ -189,7 +189,7 @@ class FunctionOptions:
 
 def check_name(option: str, value: object) -> None:
     """A lower-case DNS-like label; raises ``InvalidOption``."""
-    if not isinstance(value, str) or not NAME.match(value):
+    if not isinstance(value, str) or not NAME.fullmatch(value):
         raise InvalidOption(
             f"{option} must be 1 to 63 of a-z, 0-9, '-', '_', with a letter or digit at both ends, got {value!r}"
         )

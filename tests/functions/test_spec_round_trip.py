@@ -65,7 +65,7 @@ def test_a_wrong_option_is_named(data: dict[str, object], message: str) -> None:
         options_from_json("embed", data)
 
 
-@pytest.mark.parametrize("name", ["", "Über", "../etc", "a/b", "-a", "a" * 64, "A", "a b"])
+@pytest.mark.parametrize("name", ["", "Über", "../etc", "a/b", "-a", "a" * 64, "A", "a b", "a\n"])
 def test_a_name_is_a_label(name: str) -> None:
     with pytest.raises(InvalidOption, match="name must be 1 to 63"):
         FunctionOptions(name=name)
