@@ -7,7 +7,6 @@ is left.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -16,14 +15,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from operator import mul
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
@@ -31,12 +35,14 @@ HERE = Path(__file__).resolve().parent
 PASSAGES = (HERE / "data/handbook.txt").read_text().splitlines()
 QUESTIONS = (
     "How do I keep a boiler ready without burning much fuel?",
-    "the danger of too little water",
+    "the gauge shows no water, what now?",
     "several machines all want power at the same moment",
 )
-BURST_CALLS = 256
+BURST_CALLS = 512
+CALLERS = 64
 KEEP_ALIVE_S = 2.0
-console = Console(highlight=False)
+START_PHASES = ("place", "zygote", "fork", "verify", "unpickle", "enter", "warmup")
+console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Answer:
     """One call: its result, its receipt, and how long the caller waited."""
 
     result: list[float]
-    receipt: dict[str, object]
+    receipt: dict[str, Any]
     took_ms: float
 
     @property
@@ -55,9 +61,7 @@ class Answer:
     @property
     def phases_ms(self) -> dict[str, float]:
         """Where the time went."""
-        phases = self.receipt["phases_ms"]
-        assert isinstance(phases, dict)
-        return phases
+        return dict(self.receipt["phases_ms"])
 
 
 @contextlib.contextmanager
@@ -86,47 +90,50 @@ def platform() -> Iterator[tuple[str, dict[str, str]]]:
                 server.wait()
 
 
-@contextlib.asynccontextmanager
-async def client(url: str, env: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client with the token that the first start made."""
-    token = json.loads(Path(env["STOKER_DATA_DIR"], "connection.json").read_text())["token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    limits = httpx.Limits(max_connections=64)
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120, limits=limits) as http:
-        yield http
+class Caller:
+    """Plain HTTP, as any client speaks it; each thread keeps a connection of its own."""
 
+    def __init__(self, url: str, token: str) -> None:
+        self._address = url.removeprefix("http://")
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._own = threading.local()
 
-async def embed(http: httpx.AsyncClient, text: str) -> Answer:
-    """One call with its receipt."""
-    began = time.perf_counter()
-    reply = await http.post("/f/embed", json={"text": text}, headers={"Stoker-Receipt": "1"})
-    took_ms = (time.perf_counter() - began) * 1000
-    if reply.is_error:
-        raise SystemExit(f"the call was refused: {reply.status_code} {reply.text}")
-    document = reply.json()
-    return Answer(document["result"], document["receipt"], took_ms)
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> dict[str, Any]:
+        """One request; the JSON of its answer. Ends the demo if it is refused."""
+        if not hasattr(self._own, "connection"):
+            self._own.connection = HTTPConnection(self._address, timeout=120)
+        self._own.connection.request(method, path, json.dumps(body), {**self._headers, **headers})
+        with self._own.connection.getresponse() as reply:
+            text = reply.read()
+        if reply.status >= 400:
+            raise SystemExit(f"{method} {path} was refused: {reply.status} {text.decode()}")
+        return dict(json.loads(text))
 
+    def embed(self, text: str) -> Answer:
+        """One call with its receipt."""
+        began = time.perf_counter()
+        document = self.ask("POST", "/f/embed", {"text": text}, **{"Stoker-Receipt": "1"})
+        return Answer(document["result"], document["receipt"], (time.perf_counter() - began) * 1000)
 
-async def burst(http: httpx.AsyncClient, texts: list[str]) -> tuple[list[Answer], float]:
-    """All at once, as 64 callers would; answers and the seconds it took."""
-    began = time.perf_counter()
-    answers = await asyncio.gather(*(embed(http, text) for text in texts))
-    return answers, time.perf_counter() - began
+    def embed_all(self, texts: list[str]) -> tuple[list[Answer], float]:
+        """Many at once, as so many callers would; answers in order, and the seconds it took."""
+        began = time.perf_counter()
+        with ThreadPoolExecutor(CALLERS) as callers:
+            answers = list(callers.map(self.embed, texts))
+        return answers, time.perf_counter() - began
 
+    def replicas(self) -> int:
+        """How many replicas there are now."""
+        return len(self.ask("GET", "/v1/functions/embed")["replicas"])
 
-async def replicas(http: httpx.AsyncClient) -> int:
-    """How many replicas there are now."""
-    return len((await http.get("/v1/functions/embed")).json()["replicas"])
-
-
-async def until_zero(http: httpx.AsyncClient) -> float:
-    """Watch the function until its last replica is gone; seconds waited."""
-    began = time.perf_counter()
-    while await replicas(http):
-        if time.perf_counter() - began > 60:
-            raise SystemExit("the function did not scale to zero within a minute")
-        await asyncio.sleep(0.1)
-    return time.perf_counter() - began
+    def until_zero(self) -> float:
+        """Watch the function until its last replica is gone; seconds waited."""
+        began = time.perf_counter()
+        while self.replicas():
+            if time.perf_counter() - began > 60:
+                raise SystemExit("the function did not scale to zero within a minute")
+            time.sleep(0.1)
+        return time.perf_counter() - began
 
 
 def show_receipt(title: str, answer: Answer) -> None:
@@ -135,7 +142,11 @@ def show_receipt(title: str, answer: Answer) -> None:
     phases = {name: ms for name, ms in answer.phases_ms.items() if name != "total" and ms >= 0.005}
     longest = max(phases.values(), default=1.0)
     for name, ms in phases.items():
-        table.add_row(f"  {name}", f"{ms:9.2f} ms", "[red]" + "█" * max(1, round(30 * ms / longest)) + "[/red]")
+        table.add_row(
+            f"  {'· ' if name in START_PHASES else ''}{name}",
+            f"{ms:9.2f} ms",
+            "[red]" + "█" * max(1, round(30 * ms / longest)) + "[/red]",
+        )
     table.add_row("  [bold]caller waited", f"[bold]{answer.took_ms:9.2f} ms", "")
     console.print(table)
 
@@ -149,37 +160,39 @@ def show_search(question: str, asked: Answer, index: list[Answer]) -> None:
         console.print(f"  {score:.2f}  {passage}")
 
 
-async def show(url: str, env: dict[str, str]) -> Table:
-    """The tour; returns its summary."""
-    async with client(url, env) as http:
-        began = time.perf_counter()
-        deploy = [sys.executable, "-m", "stoker.cli.main", "deploy", str(HERE / "02_embeddings.py")]
-        console.rule("Deploy: the platform builds the environment, checks the function, runs it once")
-        await asyncio.to_thread(subprocess.run, deploy, env=env, check=True)
-        deploy_s = time.perf_counter() - began
+def tour(url: str, env: dict[str, str]) -> Table:
+    """Deploy, search, burst, to zero and back; returns the summary."""
+    console.rule("Deploy: the platform builds the environment, checks the function, runs it once")
+    began = time.perf_counter()
+    deploy = [sys.executable, "-m", "stoker.cli.main", "deploy", str(HERE / "02_embeddings.py")]
+    subprocess.run(deploy, env=env, check=True)
+    deploy_s = time.perf_counter() - began
+    caller = Caller(url, json.loads(Path(env["STOKER_DATA_DIR"], "connection.json").read_text())["token"])
 
-        console.rule(f"Search: {len(PASSAGES)} passages, each embedded by its own HTTP call")
-        first = await embed(http, PASSAGES[0])
-        index, index_s = await burst(http, PASSAGES)
-        for question in QUESTIONS:
-            show_search(question, await embed(http, question), index)
+    console.rule(f"Search: {len(PASSAGES)} passages, each embedded by its own HTTP call")
+    first = caller.embed(PASSAGES[0])
+    index, index_s = caller.embed_all(PASSAGES)
+    for question in QUESTIONS:
+        show_search(question, caller.embed(question), index)
 
-        console.rule(f"Burst: {BURST_CALLS} calls at once, grouped as they queue")
-        answers, burst_s = await burst(http, [PASSAGES[n % len(PASSAGES)] for n in range(BURST_CALLS)])
-        sizes = Counter(int(str(answer.receipt["batch_size"])) for answer in answers)
-        for size, calls in sorted(sizes.items()):
-            console.print(f"  {calls:4} calls ran in batches of {size:2}  [cyan]{'█' * max(1, calls // 4)}[/cyan]")
-        warm = await embed(http, "a warm call")
-        show_receipt("Receipt of a warm call", warm)
+    console.rule(f"Burst: {BURST_CALLS} calls from {CALLERS} callers at once, grouped as they queue")
+    answers, burst_s = caller.embed_all([PASSAGES[n % len(PASSAGES)] for n in range(BURST_CALLS)])
+    sizes = Counter(int(answer.receipt["batch_size"]) for answer in answers)
+    for size, calls in sorted(sizes.items()):
+        console.print(
+            f"  {calls:4} calls ran in batches of {size:2}  [cyan]{'█' * max(1, 40 * calls // BURST_CALLS)}[/cyan]"
+        )
+    warm = caller.embed("a warm call")
+    show_receipt("Receipt of a warm call", warm)
 
-        console.rule(f"To zero: keep-alive is set to {KEEP_ALIVE_S:g} s, and nobody calls")
-        (await http.put("/v1/functions/embed/scaling", json={"keep_alive_s": KEEP_ALIVE_S})).raise_for_status()
-        zero_s = await until_zero(http)
-        console.print(f"  after {zero_s:.1f} s: {await replicas(http)} replicas, no worker, nothing to pay for")
+    console.rule(f"To zero: keep-alive is set to {KEEP_ALIVE_S:g} s, and nobody calls")
+    caller.ask("PUT", "/v1/functions/embed/scaling", {"keep_alive_s": KEEP_ALIVE_S})
+    zero_s = caller.until_zero()
+    console.print(f"  after {zero_s:.1f} s: {caller.replicas()} replicas, no worker, nothing to pay for")
 
-        console.rule("And back: the next call starts a replica and is answered by it")
-        cold = await embed(http, "a cold call")
-        show_receipt("Receipt of a cold call", cold)
+    console.rule("And back: the next call starts a replica and is answered by it")
+    cold = caller.embed("a cold call")
+    show_receipt("Receipt of a cold call", cold)
 
     summary = Table(title="Summary", show_header=False)
     summary.add_row("deploy: environment built, checked, run once", f"{deploy_s:.1f} s")
@@ -199,7 +212,7 @@ def main() -> None:
     console.rule("[bold]Stoker: a function, a URL, and nothing running while nobody calls")
     with platform() as (url, env):
         console.print(f"  stoker serve is ready at {url}")
-        summary = asyncio.run(show(url, env))
+        summary = tour(url, env)
     console.print(summary)
     console.print("The platform has stopped; nothing of it is left. Next: README.md, examples/, `stoker serve`.")
 
@@ -208,9 +221,8 @@ def _await_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(600):
         if server.poll() is not None:
             break
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url).is_success:
-                return
+        with contextlib.suppress(URLError), urlopen(url):
+            return
         time.sleep(0.05)
     raise SystemExit(f"stoker serve did not start:\n{log.read_text()}")
 
