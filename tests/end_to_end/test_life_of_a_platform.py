@@ -1,0 +1,116 @@
+"""Starts, stops, kills and restarts: what was answered with success is there, and nothing else is left."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.platform_process import PlatformProcess, platform_process, register
+
+EXIT_LIMIT_S = 10.0
+SLOW = "import time\ndef slow(seconds):\n    time.sleep(seconds)\n    return 'done'"
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[PlatformProcess]:
+    with platform_process(tmp_path / "data") as running:
+        yield running
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below ``pid``."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        for task in Path(f"/proc/{waiting.pop()}/task").glob("*"):
+            children = {int(child) for child in (task / "children").read_text().split()}
+            waiting += children - found
+            found |= children
+    return found
+
+
+def test_a_restart_keeps_everything(platform: PlatformProcess) -> None:
+    token = platform.token
+    with platform.client() as client:
+        for number in (1, 2):
+            register(client, "kept", f"def kept(): return {number}")
+        client.put("/v1/functions/kept/aliases/prod", json={"revision": 1})
+        client.put("/v1/functions/kept/scaling", json={"max_replicas": 2})
+        client.put("/v1/secrets/API_KEY", json={"value": "hidden"})
+        register(client, "reads", "import os\ndef reads(): return os.environ['API_KEY']", secrets=["API_KEY"])
+        before = client.get("/v1/functions/kept").json()
+    assert platform.stop() == 0
+    platform.start()
+    assert platform.token == token
+    with platform.client() as client:
+        after = client.get("/v1/functions/kept").json()
+        for member in ("revisions", "aliases", "scaling", "schema", "created_at"):
+            assert after[member] == before[member]
+        assert client.post("/f/kept", json={}).text == "2"
+        assert client.post("/f/kept@prod", json={}).text == "1"
+        assert client.post("/f/reads", json={}).json() == "hidden"
+        assert register(client, "kept", "def kept(): return 2")["created"] is False
+
+
+def test_a_stop_lets_the_running_call_end(platform: PlatformProcess) -> None:
+    answers: list[tuple[int, str]] = []
+    with platform.client() as client:
+        register(client, "slow", SLOW)
+        client.post("/f/slow", json={"seconds": 0})
+
+        def call() -> None:
+            with platform.client() as own:
+                answer = own.post("/f/slow", json={"seconds": 1.0})
+                answers.append((answer.status_code, answer.text))
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        while client.get("/v1/functions/slow").json()["stats"]["in_flight"] == 0:
+            assert caller.is_alive()
+    assert platform.stop() == 0
+    caller.join()
+    assert answers == [(200, '"done"')]
+
+
+def test_a_killed_platform_leaves_no_process_and_starts_again(platform: PlatformProcess) -> None:
+    with platform.client() as client:
+        register(client, "double", "def double(x): return x * 2")
+        assert client.post("/f/double", json={"x": 2}).text == "4"
+    below = descendants(platform.pid)
+    assert below
+    watched = {pid: os.pidfd_open(pid) for pid in below}
+    platform.kill()
+    for descriptor in watched.values():
+        ended, _, _ = select.select([descriptor], [], [], EXIT_LIMIT_S)
+        os.close(descriptor)
+        assert ended
+    platform.start()
+    with platform.client() as client:
+        assert client.post("/f/double", json={"x": 3}).text == "6"
+
+
+def test_a_second_platform_on_the_same_data_is_refused(platform: PlatformProcess) -> None:
+    done = platform.cli("serve", "--port", "0", "--data-dir", str(platform.data_dir))
+    assert done.returncode != 0
+    assert "in use by another platform" in done.stderr
+    with platform.client() as client:
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_port_in_use_is_told(platform: PlatformProcess, tmp_path: Path) -> None:
+    port = platform.url.rpartition(":")[2]
+    done = platform.cli("serve", "--port", port, "--data-dir", str(tmp_path / "other"))
+    assert done.returncode != 0
+    assert "cannot be listened on" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_stops_it_in_order(platform: PlatformProcess) -> None:
+    os.kill(platform.pid, signal.SIGINT)
+    assert platform.stop() == 0
+    assert platform.said[-1].strip() == "Stopped."
