@@ -123,9 +123,8 @@ def _print_receipt(receipt: Document) -> None:
     phases = receipt.get("phases_ms") or {}
     known = {"cold", "batch_size", "revision", "replica"}
     warmth = "cold" if receipt.get("cold") else "warm"
-    note(
-        f"{warmth}, batch of {receipt.get('batch_size')}, revision {receipt.get('revision')}, {receipt.get('replica')}"
-    )
+    where = f"revision {receipt.get('revision')}, replica {receipt.get('replica')}"
+    note(f"{warmth}, batch of {receipt.get('batch_size')}, {where}")
     for name, took_ms in phases.items():
         if isinstance(took_ms, (int, float)):
             note(f"  {name:<10} {took_ms:10.3f} ms")

@@ -61,7 +61,7 @@ def _overview(answer: Document) -> dict[str, object]:
         "revisions": _revisions_text(revisions),
         "deployed": newest.get("created_at"),
         "aliases": aliases_text(answer.get("aliases"), newest.get("revision")),
-        "scaling": _pairs_text(answer.get("scaling")),
+        "scaling": _scaling_text(answer.get("scaling")),
         "batch": _pairs_text((newest.get("options") or {}).get("batch")),
         "input": _input_text(answer.get("schema")),
     }
@@ -69,7 +69,7 @@ def _overview(answer: Document) -> dict[str, object]:
     for name in ("calls", "errors", "cold_starts", "queue_depth", "in_flight", "p50_ms", "p99_ms"):
         if name in stats:
             fields[name.replace("_", " ")] = _rounded(stats[name])
-    if stats.get("batch"):
+    if (stats.get("batch") or {}).get("max"):
         fields["batch sizes"] = _pairs_text(stats["batch"])
     return fields
 
@@ -95,6 +95,13 @@ def _pairs_text(values: object) -> str:
     if not isinstance(values, dict):
         return ""
     return " ".join(f"{name}={_rounded(value)}" for name, value in values.items() if value is not None)
+
+
+def _scaling_text(scaling: object) -> str:
+    if not isinstance(scaling, dict):
+        return ""
+    settings = {name: value for name, value in scaling.items() if name != "is_override"}
+    return _pairs_text(settings) + (" (set at run time)" if scaling.get("is_override") else "")
 
 
 def _input_text(schema: object) -> str:

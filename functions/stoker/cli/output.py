@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -77,9 +77,20 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
         for row in rows:
             click.echo("\t".join(_cell(value, "").replace("\t", " ") for value in row))
     elif rows:
-        console().print(rich_table(columns, rows))
+        draw(rich_table(columns, rows))
     if not rows and empty:
         note(empty)
+
+
+def draw(*parts: RenderableType) -> None:
+    """Draw on the terminal; what is wider than it wraps instead of losing its end."""
+    from rich.measure import Measurement
+
+    screen = console()
+    wide = max(Measurement.get(screen, screen.options.update(max_width=10_000), part).maximum for part in parts)
+    screen.width = max(screen.width, wide)
+    for part in parts:
+        screen.print(part)
 
 
 def rich_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

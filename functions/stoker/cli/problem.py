@@ -136,7 +136,8 @@ def lines_of(document: dict[str, Any]) -> Iterator[str]:
     if document.get("traceback"):
         yield styled(str(document["traceback"]).rstrip(), "dim", err=True)
     label = styled("error:", "bold red", err=True)
-    yield f"{label} {document.get('detail') or document.get('title')}"
+    detail = str(document.get("detail") or document.get("title")).removeprefix("builtins.")
+    yield f"{label} {detail}"
     for finding in document.get("findings") or []:
         code, message, fix = (
             (finding.get("code"), finding.get("message"), finding.get("fix"))
@@ -146,7 +147,8 @@ def lines_of(document: dict[str, Any]) -> Iterator[str]:
         yield f"  - {message} [{code}]" + (f"\n    fix: {fix}" if fix else "")
     for item in document.get("errors") or []:
         path, message = (item.get("path"), item.get("message")) if isinstance(item, dict) else [*item, "", ""][:2]
-        yield f"  - {path}: {message}"
+        if f"{path}: {message}" != detail:  # the only one is the message already
+            yield f"  - {path}: {message}"
     if document.get("log_tail"):
         tail = document["log_tail"]
         yield "  its last lines:"

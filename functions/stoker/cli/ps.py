@@ -13,11 +13,11 @@ import click
 from stoker import routes
 from stoker.cli.describe import replica_row
 from stoker.cli.examples import examples
-from stoker.cli.output import console, is_terminal, json_option, print_json, print_table, rich_table, size
+from stoker.cli.output import console, draw, is_terminal, json_option, print_json, print_table, rich_table, size
 from stoker.cli.platform import Document, platform
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
 
 DEVICES: Final = ("device", "kind", "memory", "free", "replicas")
 REPLICAS: Final = ("function", "replica", "state", "revision", "device", "pid", "memory", "in flight", "idle s")
@@ -43,20 +43,25 @@ def ps(watch: bool, interval_s: float, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif is_terminal():
-        console().print(_drawn(answer))
+        draw(*_parts(answer))
     else:
         print_table(REPLICAS, _replicas(answer))
 
 
 def _drawn(answer: Document) -> Group:
     from rich.console import Group
+
+    return Group(*_parts(answer))
+
+
+def _parts(answer: Document) -> list[RenderableType]:
     from rich.text import Text
 
     devices = rich_table(DEVICES, _devices(answer))
     replicas = _replicas(answer)
     if not replicas:
-        return Group(devices, Text("\nNo replica: everything is scaled to zero.", style="dim"))
-    return Group(devices, Text(""), rich_table(REPLICAS, replicas))
+        return [devices, Text("\nNo replica: everything is scaled to zero.", style="dim")]
+    return [devices, Text(""), rich_table(REPLICAS, replicas)]
 
 
 def _devices(answer: Document) -> list[tuple[object, ...]]:
