@@ -107,6 +107,9 @@ class ReplicaLink(asyncio.BufferedProtocol):
         """Called once with the reason when the socket closes, after the owner has taken the calls back."""
         self.on_timeout = on_timeout
         """Called when a call ran past ``timeout_s``: the replica is to be killed. It takes nothing new from then on."""
+        self.on_closed: Callable[[ReplicaLink], None] | None = None
+        """Called when the worker closed the socket, by someone who will call ``lose`` once the reason is known.
+        Without it the calls are given back at once."""
         self.owner: LinkOwner | None = None
         self.is_accepting = True
         self.is_lost = False
@@ -248,7 +251,11 @@ class ReplicaLink(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lose(f"the worker's socket closed: {error}" if error else "the worker's socket closed")
+        self.is_accepting = False
+        if self.on_closed is not None and not self.is_lost:
+            self.on_closed(self)
+        else:
+            self._lose(f"the worker's socket closed: {error}" if error else "the worker's socket closed")
 
     def pause_writing(self) -> None:
         self.is_writable = False

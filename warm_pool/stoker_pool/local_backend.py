@@ -129,7 +129,7 @@ class LocalBackend:
     async def _environment(self, plan: RevisionPlan, bundle: bytes) -> BuiltEnvironment:
         modules = self._modules.get(plan.bundle_sha256)
         if modules is None:
-            modules = self._modules[plan.bundle_sha256] = read_manifest(bundle).modules
+            modules = self._modules[plan.bundle_sha256] = read_manifest(bundle).preload
             while len(self._modules) > _REMEMBERED_MODULES:
                 self._modules.popitem(last=False)
         return await self._environments.ensure(plan.options.environment, inferred_preload=modules)

@@ -81,7 +81,6 @@ class MemoryWatch:
             needed = used_bytes // max(len(device_ids), 1)
             parts.ledger.resize(replica.id, max(needed, booked_bytes) if replica.is_on_gpu else needed)
         elif used_bytes > declared_mib * MIB:
-            parts.stats.out_of_memory += 1
             reason = f"out of memory: used {used_bytes // MIB} of {declared_mib} MiB"
             revision.replicas.kill(replica, reason, "Raise memory_mib, or make the function need less.")
 

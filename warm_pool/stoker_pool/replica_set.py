@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from stoker.errors import PlatformError, StartFailed
 from stoker_pool.backend import BackendReplica, ReplicaOrder
@@ -21,6 +22,9 @@ from stoker_pool.replica import Replica, ReplicaInfo, ReplicaState
 from stoker_runtime.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
+
+_OUT_OF_MEMORY: Final = "out of memory"
+_HINT: Final = "Raise memory_mib, or make the function need less."
 
 
 class ReplicaSet:
@@ -161,6 +165,7 @@ class ReplicaSet:
         if not replica.is_on_gpu and live.memory_bytes and self.plan.options.memory_mib is None:
             parts.ledger.resize(replica.id, parts.learned.memory_bytes(self.plan.key) or live.memory_bytes)
         parts.stats.note_start(live.phases_ns)
+        live.link.on_closed = lambda link: self._link_closed(replica, live)
         live.link.on_lost = lambda link, reason: self._link_lost(replica)
         live.link.on_timeout = lambda link: self._timed_out(replica)
         self._dispatcher.note_cold_start(live.phases_ns, self._dispatcher.now_ns())
@@ -180,8 +185,11 @@ class ReplicaSet:
         self._on_failed(error)
 
     def _exited(self, replica: Replica, live: BackendReplica, reason: str) -> None:
+        live.link.lose(replica.end_reason or reason, _HINT if reason.startswith(_OUT_OF_MEMORY) else None)
         live.link.close()
         self._dispatcher.detach(live.link)
+        if (replica.end_reason or reason).startswith(_OUT_OF_MEMORY):
+            self._parts.stats.out_of_memory += 1
         if replica.state is not ReplicaState.READY:
             return
         self._parts.stats.lost += 1
@@ -193,6 +201,11 @@ class ReplicaSet:
     async def _leave(self, live: BackendReplica) -> None:
         await self._dispatcher.drained(live.link)
         await live.stop(self._parts.settings.stop_grace_s)
+
+    def _link_closed(self, replica: Replica, live: BackendReplica) -> None:
+        # its calls are told when it has ended, since only then the reason is known
+        self._dispatcher.detach(live.link)
+        self._link_lost(replica)
 
     def _link_lost(self, replica: Replica) -> None:
         # one that drains closes its socket by itself, and may still be in its exit hooks

@@ -197,8 +197,10 @@ class RevisionPool:
             self._gaps = self._gaps.with_gap(now_s - self._idle_since_s)
         self._idle_since_s = demand.idle_since_s
         idle_s = None if demand.idle_since_s is None else max(now_s - max(demand.idle_since_s, self._touched_s), 0.0)
+        ready_since_s = min((replica.since_s for replica in self.replicas.ready()), default=now_s)
         return ScalerView(
             demand=demand,
+            ready_for_s=max(now_s - ready_since_s, 0.0),
             ready=self.ready_count,
             starting=self.replicas.count(ReplicaState.STARTING),
             load_s=self._parts.learned.load_s(self._plan.key),

@@ -47,6 +47,8 @@ class ScalerView:
     """How long a start takes, as learned."""
     idle_s: float | None
     """None while any call is queued or in flight."""
+    ready_for_s: float = 0.0
+    """Since when some replica has been ready; what waited before that waited for the start."""
     warm_up: int = 0
     """Replicas that someone asked to have ready, whatever the traffic."""
 
@@ -124,15 +126,16 @@ def needed_replicas(view: ScalerView, limits: Limits) -> int:
     busy = min(math.ceil(demand.in_flight / limits.calls_each), current)
     if demand.queue_depth == 0:
         return busy
+    lasted_s = min(demand.oldest_wait_s, view.ready_for_s)
     # work that waits, in seconds of one replica; before the first execution ended, it lasts at least as long as we saw
-    duration_s = _execution_s(demand, limits) or demand.oldest_wait_s
+    duration_s = _execution_s(demand, limits) or lasted_s
     waiting_s = demand.queue_depth / limits.calls_each * duration_s
     ready_in_s = view.load_s + _PATIENCE_S
     for_queue = math.ceil(waiting_s / ready_in_s) if duration_s else current
     if waiting_s <= ready_in_s * max(current, 1):
         for_queue = min(for_queue, current)  # gone before another one would be ready
     for_rate = 0
-    if demand.oldest_wait_s > ready_in_s / 2:
+    if lasted_s > ready_in_s / 2:
         # the queue has lasted: what keeps arriving must be carried too
         for_rate = math.ceil(demand.arrival_rate_per_s * duration_s / limits.calls_each / _UTILISATION)
     return min(max(for_queue, for_rate, busy, 1), most_used)
@@ -163,7 +166,8 @@ def _when_idle(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, 
 def _look_when_busy(
     view: ScalerView, limits: Limits, peaks: Peaks, desired: int, now_s: float, window_s: float
 ) -> float | None:
-    waits: list[float] = [max(limits.keep_alive_s, _MOST_LOOK_S)]
+    # with no keep-alive, becoming idle is an event of its own
+    waits: list[float] = [max(limits.keep_alive_s, _LEAST_LOOK_S) if limits.keep_alive_s > 0 else _MOST_LOOK_S]
     if view.demand.queue_depth and desired < limits.max_replicas and view.ready:
         waits.append(min(max(view.load_s / 2, _LEAST_LOOK_S), _MOST_LOOK_S))
     if len(peaks.points) > 1:
