@@ -16,6 +16,7 @@ from types import ModuleType
 
 from stoker.archive import open_archive, pack_archive
 from stoker.captures import Captures, captures_of
+from stoker.environment import worth_preloading
 from stoker.errors import InvalidInput, PreflightFailed
 from stoker.local_modules import is_third_party, top_level
 from stoker.manifest import CapturedGlobal, Manifest
@@ -52,6 +53,7 @@ def build_bundle(target: object, *, files: Iterable[str | Path] = ()) -> bytes:
     manifest = _manifest(
         "pickle",
         modules={top_level(name) for name in found.modules | found.missing_candidates},
+        preload=worth_preloading(found.modules | found.missing_candidates),
         handler=getattr(target, "__name__", type(target).__name__),
         handler_kind=kind_of(target),
         captured=_captured(found),
@@ -63,8 +65,9 @@ def build_bundle(target: object, *, files: Iterable[str | Path] = ()) -> bytes:
 def build_source_bundle(source: str, *, files: Iterable[str | Path] = ()) -> bytes:
     """A bundle of Python source; which object in it is meant is said at registration."""
     members = _file_members(files)
-    modules = {top_level(name) for name in imports_of(source) if is_third_party(name)}
-    manifest = _manifest("source", modules=modules, native_files=_native(members))
+    imports = {name for name in imports_of(source) if is_third_party(name)}
+    modules, preload = {top_level(name) for name in imports}, worth_preloading(imports)
+    manifest = _manifest("source", modules=modules, preload=preload, native_files=_native(members))
     return pack_archive({MANIFEST: manifest.encode(), SOURCE: source.encode(), **members})
 
 
@@ -133,6 +136,7 @@ def _manifest(
     kind: str,
     *,
     modules: set[str],
+    preload: tuple[str, ...],
     handler: str = "",
     handler_kind: str = "",
     captured: tuple[CapturedGlobal, ...] = (),
@@ -149,6 +153,7 @@ def _manifest(
         handler=handler,
         handler_kind=handler_kind,
         modules=tuple(sorted(modules)),
+        preload=preload,
         packages=tuple(sorted((name, importlib.metadata.version(name)) for name in set(module_packages.values()))),
         module_packages=tuple(module_packages.items()),
         captured=captured,

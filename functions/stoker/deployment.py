@@ -5,7 +5,6 @@ The rule that must not break: what cannot run is refused here, before anything i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from stoker import routes
 from stoker.bundle import build_bundle, build_source_bundle
 from stoker.client import Client
 from stoker.connection import data_dir
-from stoker.environment import inferred_preload, inferred_preload_of_source
 from stoker.errors import PlatformError
 from stoker.function import Function
 from stoker.options import FunctionOptions
@@ -43,7 +41,7 @@ def deploy(
     target = function.target
     findings = check_target(target, function.options)
     raise_for_findings(function.options.name, findings)
-    options = with_preload(function.options, inferred_preload(target))
+    options = function.options
     bundle = build_bundle(target, files=options.environment.files)
     handler = getattr(target, "__qualname__", type(target).__name__).rpartition(".")[2]
     return register(options, handler, bundle, findings, client=client, key_dir=key_dir, dry_run=dry_run)
@@ -61,7 +59,6 @@ def deploy_source(
     """Register Python source under the deployer's own key, with the files that its environment names."""
     findings = check_source(source, handler, options, UNKNOWN)
     raise_for_findings(options.name, findings)
-    options = with_preload(options, inferred_preload_of_source(source))
     bundle = build_source_bundle(source, files=options.environment.files)
     return register(options, handler, bundle, findings, client=client, key_dir=key_dir, dry_run=dry_run)
 
@@ -107,10 +104,3 @@ def deployed_of(answer: object, findings: Iterable[Finding] = ()) -> Deployed:
         created=bool(answer.get("created", True)),
         warnings=tuple(dict.fromkeys([*own, *remote])),
     )
-
-
-def with_preload(options: FunctionOptions, modules: Iterable[str]) -> FunctionOptions:
-    """The options with modules added to what the environment imports once."""
-    environment = options.environment
-    preload = tuple(dict.fromkeys([*environment.preload, *modules]))
-    return dataclasses.replace(options, environment=dataclasses.replace(environment, preload=preload))

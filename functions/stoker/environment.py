@@ -6,18 +6,14 @@ The rule that must not break: equal content has an equal digest, whatever the or
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from stoker.captures import captures_of
 from stoker.errors import InvalidOption
-from stoker.local_modules import is_standard, is_third_party
+from stoker.local_modules import is_third_party
 from stoker.options import EnvironmentSpec, string_pairs
-from stoker.source import imports_of
 
 _REQUIREMENT: Final = re.compile(r"^\s*(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[|@|[<>=!~;(]|$)")
 _MODULE: Final = re.compile(r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")
@@ -95,30 +91,12 @@ def normalised(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def inferred_preload(target: object) -> tuple[str, ...]:
-    """Installed modules that a live target imports: worth importing once, before any fork."""
-    found = captures_of(target)
-    later = {name for name in found.missing_candidates if name in sys.modules or _exists(name)}
-    return _worth_preloading(found.modules | later)
-
-
-def inferred_preload_of_source(source: str) -> tuple[str, ...]:
-    """The same for source, without running it."""
-    return _worth_preloading({name for name in imports_of(source) if not is_standard(name)})
-
-
-def _worth_preloading(names: set[str]) -> tuple[str, ...]:
+def worth_preloading(names: set[str]) -> tuple[str, ...]:
+    """Those of the modules that are installed packages' public ones, sorted."""
     # pydantic.main is only where BaseModel lives: importing the package brings it.
     names = {name.removesuffix(".main") for name in names if is_third_party(name)}
     names = {name for name in names if not any(part[:1] == "_" for part in name.split("."))}
     return tuple(sorted(names))
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name.partition(".")[0]) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _texts(option: str, value: object) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ class Manifest:
     """``function``, ``async``, ``generator``, ``async_generator`` or ``class``."""
     modules: tuple[str, ...] = ()
     """Top-level modules it imports, without the standard library and without local ones."""
+    preload: tuple[str, ...] = ()
+    """Dotted names of what it imports: worth importing once before any fork, where that works."""
     packages: tuple[tuple[str, str], ...] = ()
     """(distribution, version) of those modules where it was made."""
     module_packages: tuple[tuple[str, str], ...] = ()
@@ -88,6 +90,7 @@ class Manifest:
             handler=reader.text("handler"),
             handler_kind=reader.text("handler_kind"),
             modules=reader.texts("modules"),
+            preload=reader.texts("preload"),
             packages=reader.pairs("packages"),
             module_packages=reader.pairs("module_packages"),
             captured=reader.captured(),

@@ -8,8 +8,8 @@ import numpy
 import pydantic
 
 import stoker
+from stoker.bundle import build_bundle, build_source_bundle, read_manifest
 from stoker.captures import captures_of
-from stoker.environment import inferred_preload, inferred_preload_of_source
 from stoker.local_modules import is_local, is_standard, is_third_party
 
 SCALE = 2.5
@@ -73,7 +73,9 @@ def test_a_recursive_function_ends() -> None:
 
 
 def test_preload_is_inferred() -> None:
-    assert inferred_preload(Derived) == ("msgspec", "numpy", "pydantic")
+    assert read_manifest(build_bundle(Derived)).preload == ("msgspec", "numpy", "pydantic")
     source = "import os, torch.nn\nfrom PIL import Image\ndef f():\n    import numpy\n    from stoker import x\n"
-    assert inferred_preload_of_source(source) == ("PIL", "numpy", "torch.nn")
-    assert inferred_preload_of_source("def broken(:") == ()
+    manifest = read_manifest(build_source_bundle(source))
+    assert manifest.preload == ("PIL", "numpy", "torch.nn")
+    assert manifest.modules == ("PIL", "numpy", "torch")
+    assert read_manifest(build_source_bundle("def broken(:")).preload == ()
