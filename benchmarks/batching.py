@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.coldstart import EXAMPLE, FRESH, environment_python
+from benchmarks.embedding_example import EXAMPLE, FRESH, environment_python
 from benchmarks.overhead import load
 from benchmarks.platform_client import PlatformClient
 from benchmarks.serving import Served, free_port, process

