@@ -49,8 +49,13 @@ def to_json(value: object, *, indent: int | None) -> str:
 def _text(value: object, as_json: bool) -> str:
     if isinstance(value, str) and not as_json:
         return value
-    is_short = not isinstance(value, (dict, list)) or len(str(value)) <= 100
-    return to_json(value, indent=2 if is_terminal() and not is_short else None)
+    return to_json(value, indent=2 if is_terminal() and _is_nested(value) else None)
+
+
+def _is_nested(value: object) -> bool:
+    """Worth several lines; a vector of numbers is not."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return len(str(value)) > 100 and any(isinstance(item, (dict, list)) for item in inner)
 
 
 def _print_bytes(data: bytes) -> None:

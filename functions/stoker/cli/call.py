@@ -5,8 +5,10 @@ The rule that must not break: standard output is the answer, byte for byte; phas
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +19,7 @@ from stoker.cli.call_exchange import Exchange, Streamed
 from stoker.cli.examples import examples
 from stoker.cli.output import is_terminal, json_option, note, progress
 from stoker.cli.platform import Document, known_connection, starting_hint
+from stoker.cli.problem import Refusal
 from stoker.cli.reference import FUNCTION, Reference
 
 
@@ -74,11 +77,22 @@ def call(
         own["Stoker-Receipt"] = "1"
     sent = CallBody(body.content, {**body.headers, **own, **read_headers(headers)}, body.files, body.fields)
     exchange = Exchange(known_connection(), function.call_path(namespace))
-    with starting_hint():
+    with starting_hint(), quoting_hint():
         if stream:
             _print_stream(exchange.stream(sent), as_json=as_json, raw=raw, wants_receipt=receipt)
         else:
             _print_answer(exchange, sent, as_json=as_json, wants_receipt=receipt, output=output)
+
+
+@contextlib.contextmanager
+def quoting_hint() -> Iterator[None]:
+    """Say how to send text that reads as JSON, where a function wanted text."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.document.get("code") == "invalid_arguments" and "valid string" in str(refusal.document):
+            refusal.document["hint"] = """A value that reads as JSON is sent as such; quote text: name='"123"'."""
+        raise
 
 
 def _print_answer(

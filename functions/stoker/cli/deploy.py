@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from stoker.cli.platform import platform
 from stoker.cli.target import Target, load_functions
 from stoker.cli.user_code import user_code
 from stoker.function import Function
+
+if TYPE_CHECKING:
+    from stoker.deployment import Deployed
 
 
 @click.command(
@@ -33,7 +37,6 @@ def deploy(target: str, namespace: str | None, name: str | None, no_dry_run: boo
 
     TARGET is app.py, app.py::Embed (variable or function name) or package.module::name.
     """
-    from stoker.deployment import Deployed
     from stoker.deployment import deploy as register
 
     where = Target.parse(target)
@@ -42,13 +45,19 @@ def deploy(target: str, namespace: str | None, name: str | None, no_dry_run: boo
     if name is not None and len(functions) > 1:
         raise click.UsageError(f"--name fits one function, and {target} has {len(functions)}; name one: {target}::NAME")
     done: list[Deployed] = []
-    with platform() as client:
-        for function in [renamed(item, name, namespace) for item in functions]:
-            with progress(f"deploying {function.options.name}"):
-                deployed = register(function, client=client, dry_run=not no_dry_run)
-            done.append(deployed)
-            for warning in deployed.warnings:
-                note(f"{styled('warning:', 'yellow', err=True)} {deployed.name}: {warning}")
+    try:
+        with platform() as client:
+            for function in [renamed(item, name, namespace) for item in functions]:
+                with progress(f"deploying {function.options.name}"):
+                    deployed = register(function, client=client, dry_run=not no_dry_run)
+                done.append(deployed)
+                for warning in deployed.warnings:
+                    note(f"{styled('warning:', 'yellow', err=True)} {deployed.name}: {warning}")
+    finally:  # those before a refused one are deployed
+        _print_deployed(done, as_json)
+
+
+def _print_deployed(done: list[Deployed], as_json: bool) -> None:
     if as_json:
         print_json({"functions": [dataclasses.asdict(item) for item in done]})
         return

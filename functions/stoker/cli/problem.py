@@ -132,29 +132,26 @@ def problem_of(error: PlatformError) -> dict[str, Any]:
 
 
 def lines_of(document: dict[str, Any]) -> Iterator[str]:
-    """The problem for a person to read."""
+    """The problem for a person to read; nothing is said twice."""
     if document.get("traceback"):
         yield styled(str(document["traceback"]).rstrip(), "dim", err=True)
-    label = styled("error:", "bold red", err=True)
-    detail = str(document.get("detail") or document.get("title")).removeprefix("builtins.")
-    yield f"{label} {detail}"
+    detail = str(document.get("detail") or document.get("title")).replace("builtins.", "")
+    said = [detail]
+    yield f"{styled('error:', 'bold red', err=True)} {detail}"
     for finding in document.get("findings") or []:
-        code, message, fix = (
-            (finding.get("code"), finding.get("message"), finding.get("fix"))
-            if isinstance(finding, dict)
-            else [*finding, "", "", ""][:3]
-        )
-        yield f"  - {message} [{code}]" + (f"\n    fix: {fix}" if fix else "")
+        message = str(finding.get("message")).replace("builtins.", "")
+        if message not in detail:
+            yield f"  - {message} [{finding.get('code')}]"
+        if finding.get("fix"):
+            said.append(finding["fix"])
+            yield f"    fix: {finding['fix']}"
     for item in document.get("errors") or []:
-        path, message = (item.get("path"), item.get("message")) if isinstance(item, dict) else [*item, "", ""][:2]
-        if f"{path}: {message}" != detail:  # the only one is the message already
-            yield f"  - {path}: {message}"
+        if f"{item.get('path')}: {item.get('message')}" != detail:
+            yield f"  - {item.get('path')}: {item.get('message')}"
     if document.get("log_tail"):
-        tail = document["log_tail"]
         yield "  its last lines:"
-        for line in tail if isinstance(tail, list) else str(tail).splitlines():
-            yield f"    {line}"
-    if document.get("hint"):
+        yield from (f"    {line}" for line in str(document["log_tail"]).splitlines())
+    if document.get("hint") and document["hint"] not in said:
         yield f"{styled('hint:', 'bold', err=True)} {document['hint']}"
-    if document.get("retryable") and document.get("code") != UNREACHABLE:
-        yield "Trying again is safe."
+    if exit_code_of(document) is ExitCode.NOT_NOW:
+        yield "Nothing ran; trying again is safe."

@@ -91,6 +91,14 @@ def test_what_the_platform_refuses_ends_with_7(app: Path, tmp_path: Path) -> Non
         stoker("deploy", f"{app}::first", code=7)
 
 
+def test_those_deployed_before_a_refused_one_are_printed(app: Path, tmp_path: Path) -> None:
+    def answer(request: Request) -> Reply:
+        return register(request) if spec_of(request)["name"] == "first" else problem("preflight_failed", 422)
+
+    with shell_with(answer, tmp_path) as (stoker, _):
+        assert stoker("deploy", str(app), code=7).stdout == "first\t1\tcreated\thttp://h/f/first\n"
+
+
 def test_a_file_without_functions_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "cli_deploy_empty.py"
     path.write_text("x = 1\n")

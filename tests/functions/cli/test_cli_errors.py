@@ -80,6 +80,23 @@ def test_findings_and_log_tails_are_shown(tmp_path: Path) -> None:
     assert "fix: add it" in stderr
 
 
+def test_only_what_did_not_run_is_called_safe_to_try_again(tmp_path: Path) -> None:
+    ran = problem("deadline_exceeded", 504, phase="execute", retryable=True)
+    with shell_with(lambda _: ran, tmp_path) as (stoker, _):
+        assert "safe" not in stoker("call", "double", code=1).stderr
+    with shell_with(lambda _: problem("overloaded", 429, retryable=True), tmp_path) as (stoker, _):
+        assert "safe" in stoker("call", "double", code=6).stderr
+
+
+def test_text_that_was_read_as_json_says_how_to_quote_it(tmp_path: Path) -> None:
+    errors = [{"path": "text", "message": "Input should be a valid string"}]
+    answer = problem("invalid_arguments", 422, detail="text: Input should be a valid string", errors=errors)
+    with shell_with(lambda _: answer, tmp_path) as (stoker, _):
+        stderr = stoker("call", "echo", "text=123", code=2).stderr
+    assert """name='"123"'""" in stderr
+    assert stderr.count("Input should be a valid string") == 1
+
+
 def test_with_json_the_problem_is_json_too(tmp_path: Path) -> None:
     with shell_with(lambda _: problem("overloaded", 429, retryable=True), tmp_path) as (stoker, _):
         result = stoker("call", "double", "x=1", "--json", code=6)
