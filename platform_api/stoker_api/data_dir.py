@@ -103,6 +103,7 @@ class DataDirLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        shutil.rmtree(self.dir.work, ignore_errors=True)  # before the lock goes: the next holder makes its own
         os.close(self._descriptor)  # and with it the lock
 
     def _prepare(self) -> None:

@@ -83,7 +83,7 @@ def _text(body: Body, content_type: str) -> str:
     charset = _parameter(content_type, "charset") or "utf-8"
     try:
         return bytes(body).decode(charset)
-    except (LookupError, UnicodeDecodeError) as error:
+    except (LookupError, UnicodeError) as error:
         raise InvalidArguments(f"the body is not {charset} text: {error}", errors=(("", str(error)),)) from error
 
 
@@ -127,12 +127,14 @@ def _multipart(body: Body, content_type: str) -> Decoded:
         items.append((name.decode("utf-8", "replace"), Upload.of(stream.read(), filename, str(kind))))
         stream.close()
 
+    ends: list[bool] = []
     limit_bytes = max(len(body), 1)
     try:
         parser = FormParser(
             "multipart/form-data",
             on_field,
             on_file,
+            on_end=lambda: ends.append(True),
             boundary=boundary.encode("latin-1"),
             config={"MAX_MEMORY_FILE_SIZE": limit_bytes, "MAX_BODY_SIZE": float("inf")},
         )
@@ -140,6 +142,8 @@ def _multipart(body: Body, content_type: str) -> Decoded:
         parser.finalize()
     except (FormParserError, ValueError) as error:
         raise InvalidArguments(f"the form does not parse: {error}", errors=(("", str(error)),)) from error
+    if not ends:
+        raise InvalidArguments("the form ends before its last boundary", errors=(("", "cut short"),))
     return Decoded(_gather(items), True)
 
 
@@ -150,7 +154,7 @@ def _numpy(body: Body, content_type: str) -> Decoded:
         raise _missing("numpy", content_type) from error
     try:
         return Decoded(_npy_in_place(body), False)
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise InvalidArguments(f"the body is not an .npy array: {error}", errors=(("", str(error)),)) from error
     finally:
         del numpy
@@ -169,6 +173,8 @@ def _npy_in_place(body: Body) -> object:
         raise ValueError("arrays of Python objects are refused")
     count = 1
     for size in shape:
+        if size < 0:
+            raise ValueError(f"the shape {shape} has a negative size")
         count *= size
     flat = numpy.frombuffer(body, dtype=dtype, count=count, offset=head.tell())
     return flat.reshape(shape, order="F" if is_fortran else "C")

@@ -114,6 +114,7 @@ class ErrorBody(msgspec.Struct, array_like=True, frozen=True):
     args_json: bytes  # b"" where args are no plain JSON
     traceback: str
     errors: list[tuple[str, str]] = []  # path, message: for INVALID_ARGUMENTS
+    hint: str = ""
 
 
 class ResultHeader(msgspec.Struct, array_like=True, frozen=True):

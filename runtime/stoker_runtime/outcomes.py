@@ -36,9 +36,9 @@ def _error(result: ResultHeader, body: bytes | memoryview) -> PlatformError:
     if result.status == ResultStatus.FUNCTION_ERROR:
         return function_error(said)
     if result.status == ResultStatus.INVALID_ARGUMENTS:
-        return InvalidArguments(said.message, errors=tuple(said.errors))
+        return InvalidArguments(said.message, errors=tuple(said.errors), hint=said.hint or None)
     if result.status == ResultStatus.UNSUPPORTED_CONTENT:
-        return UnsupportedContent(said.message)
+        return UnsupportedContent(said.message, hint=said.hint or None)
     return WorkerLost(f"the worker answered call {result.call_id} with the unknown status {result.status}")
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from stoker.errors import InvalidArguments
+from stoker.errors import InvalidArguments, PlatformError
 from stoker_runtime.frames import ErrorBody
 
 MAX_TRACEBACK_CHARS: Final = 64 * 1024
@@ -29,6 +29,7 @@ def describe(error: BaseException) -> ErrorBody:
         args_json=_plain_args(error),
         traceback="" if isinstance(error, InvalidArguments) else _user_traceback(error),
         errors=list(error.errors) if isinstance(error, InvalidArguments) else [],
+        hint=(error.hint or "") if isinstance(error, PlatformError) else "",
     )
 
 
@@ -39,7 +40,7 @@ def encode_error(error: BaseException) -> bytes:
 
 def _text(error: BaseException) -> str:
     try:
-        text = error.detail if isinstance(error, InvalidArguments) else str(error)
+        text = error.detail if isinstance(error, PlatformError) else str(error)
     except Exception as failure:
         text = f"(its __str__ raised {type(failure).__name__})"
     return text[:MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode()

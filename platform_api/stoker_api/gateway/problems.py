@@ -14,12 +14,18 @@ from starlette.responses import Response
 
 from stoker.errors import (
     AccessDenied,
+    DeadlineExceeded,
     Forbidden,
     FunctionError,
     InvalidArguments,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    Overloaded,
     PlatformError,
     PreflightFailed,
     StartFailed,
+    WorkerLost,
 )
 from stoker_api.gateway.refusals import MethodNotAllowed
 
@@ -30,7 +36,25 @@ INTERNAL: Final = PlatformError(
 """What a caller is told of a fault of ours: that it was ours, and nothing of its inside."""
 _DEFAULT_RETRY_AFTER_S: Final = 1.0
 
+_USUAL_HINTS: Final[dict[type[PlatformError], str]] = {
+    InvalidArguments: "`errors` names what is wrong; GET /v1/functions/{name} has the schema that the input must fit.",
+    InvalidInput: "Correct the request: sent again as it is, it is refused again.",
+    NotFound: "GET /v1/functions lists what there is.",
+    AccessDenied: "Ask an admin for a token that covers this: `stoker token create`.",
+    Overloaded: "Nothing ran: retry after the time in Retry-After.",
+    NotReady: "Nothing ran: retry after the time in Retry-After.",
+    DeadlineExceeded: "Allow more time with Stoker-Timeout-Ms, or raise the function's timeout_s.",
+    WorkerLost: "It may have run: retry only what may run twice, and declare such a function idempotent=True.",
+    FunctionError: "The function raised this: `stoker logs` and the owner's `traceback` show where.",
+}
+"""What to do where the error itself does not say it, by its class or the nearest one above."""
+
 _encode = msgspec.json.Encoder().encode
+
+
+def usual_hint(error: PlatformError) -> str | None:
+    """What one does about errors of this kind."""
+    return next((_USUAL_HINTS[each] for each in type(error).__mro__ if each in _USUAL_HINTS), None)
 
 
 def problem(
@@ -45,7 +69,7 @@ def problem(
         "code": error.code,
         "phase": error.phase,
         "retryable": error.retryable,
-        "hint": error.hint,
+        "hint": error.hint or usual_hint(error),
         "function": function,
         "request_id": request_id,
     }
