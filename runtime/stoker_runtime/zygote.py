@@ -186,6 +186,7 @@ def _settle_torch() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:  # before any operation: a used OpenMP team does not survive a fork
         torch.set_num_threads(1)
+        torch.manual_seed(0)  # each worker seeds anew: what that imports and reads on first use is paid here, once
 
 
 def _threads() -> int:
