@@ -7,6 +7,7 @@ up the thread that writes logs.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -98,6 +99,10 @@ class FunctionLogs:
             followers.discard(follower)
             if not followers:
                 del self._followers[key]
+
+    async def forget(self, key: FunctionKey) -> None:
+        """Remove what a deleted function has printed."""
+        await asyncio.to_thread(shutil.rmtree, self._root / key.namespace / key.name, True)
 
     def close(self) -> None:
         """End every follower: the platform drains."""

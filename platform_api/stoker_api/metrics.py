@@ -5,7 +5,7 @@ The rule that must not break: nothing here runs on a call; counters are read whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -43,7 +43,7 @@ class _PlatformCollector(Collector):
 
 
 def _calls(found: Found) -> Iterator[Metric]:
-    counters = {
+    counters: dict[str, tuple[str, Callable[[DispatcherStats], float]]] = {
         "calls": ("Calls that ended, with whatever outcome.", lambda stats: stats.calls),
         "cold_starts": ("Starts that calls waited for.", lambda stats: stats.cold_starts),
         "cold_calls": ("Calls that waited for a start.", lambda stats: stats.cold_calls),
@@ -70,7 +70,7 @@ def _calls(found: Found) -> Iterator[Metric]:
 
 
 def _queues(found: Found) -> Iterator[Metric]:
-    gauges = {
+    gauges: dict[str, tuple[str, Callable[[Dispatcher], float]]] = {
         "queue_depth": ("Calls that wait.", lambda dispatcher: dispatcher.queue_depth),
         "queue_age_seconds": ("Age of the call that waits longest.", lambda dispatcher: dispatcher.oldest_wait_s),
         "in_flight": ("Calls that replicas hold.", lambda dispatcher: dispatcher.in_flight),
@@ -102,10 +102,10 @@ def _pool_metrics(pool: Pool) -> Iterator[Metric]:
         labels = (replica.namespace, replica.name, str(replica.revision))
         counts[(*labels, replica.state)] = counts.get((*labels, replica.state), 0) + 1
         bytes_by_function[labels] = bytes_by_function.get(labels, 0) + replica.memory_bytes
-    for labels, count in counts.items():
-        replicas.add_metric(labels, count)
-    for labels, size_bytes in bytes_by_function.items():
-        memory.add_metric(labels, size_bytes)
+    for state_labels, count in counts.items():
+        replicas.add_metric(state_labels, count)
+    for function_labels, size_bytes in bytes_by_function.items():
+        memory.add_metric(function_labels, size_bytes)
     yield replicas
     yield memory
     stats = pool.stats

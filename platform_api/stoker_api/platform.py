@@ -159,6 +159,7 @@ class Platform:
         self.registry.function(key)
         self.check_unused(key, None, force=force)
         await self.registry.delete_function(key, force=force)
+        await self.logs.forget(key)
 
     async def delete_revision(self, key: FunctionKey, number: int, *, force: bool) -> None:
         """Delete one revision; raises ``Conflict`` while it is in use, unless forced."""

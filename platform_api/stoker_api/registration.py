@@ -10,12 +10,21 @@ import asyncio
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from stoker.bundle import build_source_bundle, read_manifest, read_source
 from stoker.environment import check_environment
-from stoker.errors import BundleTampered, InvalidInput, NoCapacity, PreflightFailed, ShuttingDown, StartFailed
+from stoker.errors import (
+    BundleTampered,
+    InvalidInput,
+    NoCapacity,
+    PlatformError,
+    PreflightFailed,
+    ShuttingDown,
+    StartFailed,
+)
 from stoker.finding import Finding, raise_for_findings
 from stoker.manifest import Manifest
 from stoker.options import FunctionOptions
@@ -31,6 +40,8 @@ from stoker_pool.plan import DryRun, RevisionPlan
 from stoker_pool.pool import Pool
 from stoker_runtime.clock import Clock
 from stoker_runtime.environment_build import EnvironmentBuilder, digest_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,13 +195,24 @@ class Registration:
             content_sha256=content,
             environment_digest=digest_of(upload.options.environment),
         )
-        # Shielded: what the store has committed must be live, also when the caller has left meanwhile.
-        await asyncio.shield(asyncio.ensure_future(self._commit(revision)))
+        await self._hand_over(plan)
+        try:
+            await self._registry.add_revision(revision)
+        except BaseException:
+            self._pool.forget(key.namespace, key.name, {number})
+            raise
+        self._on_live(revision.key)
         return Registered(revision=revision, is_created=True, warnings=signed.warnings)
 
-    async def _commit(self, revision: RevisionRecord) -> None:
-        await self._registry.add_revision(revision)
-        self._on_live(revision.key)
+    async def _hand_over(self, plan: RevisionPlan) -> None:
+        """Where the function is in use and there is room beside it, have a replica ready before traffic moves."""
+        in_use = any(replica.state == "ready" for replica in self._pool.replicas(plan.namespace, plan.name))
+        if not in_use or not self._pool.has_room(plan):
+            return
+        try:
+            await self._pool.warm_up(plan)
+        except PlatformError as error:
+            log.warning("revision takes over cold", extra={"revision": plan.key, "reason": error.detail})
 
     async def _try(self, plan: RevisionPlan, bundle: bytes) -> DryRun:
         """Load it in a real worker; a function that does not start is refused with its own words."""

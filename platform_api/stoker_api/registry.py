@@ -19,6 +19,7 @@ from stoker.spec import options_from_json, options_to_json
 from stoker_api.routing import LATEST, checked_weights
 from stoker_api.stores.ports import RegistryStore
 from stoker_api.stores.records import AliasRecord, FunctionKey, FunctionRecord, RevisionRecord, Weights
+from stoker_api.uninterrupted import uninterrupted
 from stoker_runtime.clock import Clock
 
 _TRAIL: Final = 50
@@ -124,6 +125,7 @@ class Registry:
 
     # ---- changing
 
+    @uninterrupted
     async def add_revision(self, revision: RevisionRecord) -> FunctionEntry:
         """Commit a revision and move ``latest`` to it."""
         async with self._lock:
@@ -140,6 +142,7 @@ class Registry:
             self.on_change(key)
             return entry
 
+    @uninterrupted
     async def follow(self, key: FunctionKey, number: int) -> None:
         """Move ``latest`` to a revision, if it is elsewhere."""
         async with self._lock:
@@ -147,6 +150,7 @@ class Registry:
             if moved is not self.function(key).aliases.get(LATEST):
                 await self._move(key, moved)
 
+    @uninterrupted
     async def point(self, key: FunctionKey, alias: str, given: Mapping[int, int]) -> AliasRecord:
         """Point an alias to one revision, or split it; makes it where it is new."""
         check_name("alias", alias)
@@ -158,6 +162,7 @@ class Registry:
                 self.revision(key, number)
             return await self._move(key, _moved(self.function(key), key, alias, weights))
 
+    @uninterrupted
     async def rollback(self, key: FunctionKey, alias: str, number: int | None) -> AliasRecord:
         """Back to where the alias pointed before, or to ``number``."""
         async with self._lock:
@@ -184,6 +189,7 @@ class Registry:
             return await self.point(key, alias, {number: 1})
         return await self.point(key, alias, dict(_alias(self.function(key), from_alias or LATEST).weights))
 
+    @uninterrupted
     async def delete_alias(self, key: FunctionKey, alias: str) -> None:
         """Remove an alias; raises ``NotFound``, ``Conflict`` for ``latest``."""
         async with self._lock:
@@ -195,6 +201,7 @@ class Registry:
             del entry.aliases[alias]
             self.on_change(key)
 
+    @uninterrupted
     async def set_scaling(self, key: FunctionKey, scaling: Scaling | None) -> None:
         """Change scaling at run time; None takes it back."""
         async with self._lock:
@@ -204,6 +211,7 @@ class Registry:
             entry.record = dataclasses.replace(entry.record, scaling_json=text)
             self.on_change(key)
 
+    @uninterrupted
     async def delete_revision(self, key: FunctionKey, number: int, *, force: bool) -> None:
         """Remove a revision; ``Conflict`` while an alias other than ``latest`` needs it, unless forced."""
         async with self._lock:
@@ -221,6 +229,7 @@ class Registry:
             entry.aliases = aliases
             self.on_change(key)
 
+    @uninterrupted
     async def delete_function(self, key: FunctionKey, *, force: bool) -> None:
         """Remove a function; ``Conflict`` while an alias other than ``latest`` points to it, unless forced."""
         async with self._lock:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from stoker.errors import Conflict, InvalidInput, NotFound
 from stoker_api.stores.ports import SecretStore
 from stoker_api.stores.records import SecretRecord
+from stoker_api.uninterrupted import uninterrupted
 from stoker_runtime.clock import Clock
 
 MAX_SECRET_BYTES: Final = 64 * 1024
@@ -55,6 +56,7 @@ class Secrets:
             )
         return {name: self._open(self._records[namespace, name]) for name in names}
 
+    @uninterrupted
     async def put(self, namespace: str, name: str, value: str) -> SecretRecord:
         """Set a secret; running replicas keep the value that they started with."""
         check_secret_name(name)
@@ -71,6 +73,7 @@ class Secrets:
         self._records[namespace, name] = record
         return record
 
+    @uninterrupted
     async def delete(self, namespace: str, name: str) -> None:
         """Forget a secret; raises ``NotFound``."""
         await self._store.delete_secret(namespace, name)

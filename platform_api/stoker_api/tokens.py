@@ -16,6 +16,7 @@ from stoker.errors import AccessDenied, Forbidden, NotFound
 from stoker_api.gateway.ports import Access
 from stoker_api.stores.ports import TokenStore
 from stoker_api.stores.records import Scope, TokenRecord
+from stoker_api.uninterrupted import uninterrupted
 from stoker_runtime.clock import Clock
 
 PREFIX: Final = "stoker_"
@@ -80,6 +81,7 @@ class Tokens:
             )
         return grant
 
+    @uninterrupted
     async def create(
         self,
         name: str,
@@ -104,6 +106,7 @@ class Tokens:
         self._keep(record)
         return token, record
 
+    @uninterrupted
     async def revoke(self, token_id: str) -> None:
         """Make a token useless; raises ``NotFound``."""
         if token_id not in self._records:
@@ -126,6 +129,7 @@ class Tokens:
             return False
         return True
 
+    @uninterrupted
     async def trust(self, grant: Grant, public_key: bytes) -> None:
         """Trust the first key that a token deploys with, and refuse another one; an admin token adds keys."""
         known = self._keys.get(grant.token_id, frozenset())

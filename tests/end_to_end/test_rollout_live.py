@@ -140,3 +140,13 @@ def test_a_namespace_is_a_world_of_its_own(client: httpx.Client) -> None:
     assert client.post("/n/team-a/f/same", json={}).text == "2"
     names = {item["namespace"] for item in client.get("/v1/functions").json()["functions"] if item["name"] == "same"}
     assert names == {"default", "team-a"}
+
+
+def test_a_new_revision_takes_over_warm_where_there_is_room(client: httpx.Client) -> None:
+    source = "import time\nclass Model:\n def __init__(self): time.sleep(0.2)\n def __call__(self): return {}"
+    register(client, "handover", source.format(1), "Model", **WARM)
+    client.post("/f/handover", json={})
+    register(client, "handover", source.format(2), "Model", **WARM)
+    answer = client.post("/f/handover?receipt=1", json={}).json()
+    assert answer["result"] == 2
+    assert answer["receipt"]["cold"] is False

@@ -25,6 +25,7 @@ from stoker_runtime.dispatcher import Dispatcher
 from stoker_runtime.dispatcher_stats import LATENCY_BUCKETS_S
 
 Json = dict[str, Any]
+HIDDEN = "***"
 
 
 def url_of(base_url: str, key: FunctionKey) -> str:
@@ -33,10 +34,16 @@ def url_of(base_url: str, key: FunctionKey) -> str:
     return f"{base_url.rstrip('/')}{prefix}/f/{key.name}"
 
 
-def function_row(platform: Platform, entry: FunctionEntry, base_url: str) -> Json:
-    """A function in a list."""
+def function_rows(platform: Platform, entries: Iterable[FunctionEntry], base_url: str) -> list[Json]:
+    """Functions as a list shows them."""
+    replicas: dict[FunctionKey, list[ReplicaInfo]] = {}
+    for replica in platform.pool.replicas():
+        replicas.setdefault(FunctionKey(replica.namespace, replica.name), []).append(replica)
+    return [_row(platform, entry, replicas.get(entry.record.key, []), base_url) for entry in entries]
+
+
+def _row(platform: Platform, entry: FunctionEntry, replicas: list[ReplicaInfo], base_url: str) -> Json:
     key = entry.record.key
-    replicas = platform.pool.replicas(key.namespace, key.name)
     return {
         "name": key.name,
         "namespace": key.namespace,
@@ -49,8 +56,8 @@ def function_row(platform: Platform, entry: FunctionEntry, base_url: str) -> Jso
     }
 
 
-def function_document(platform: Platform, entry: FunctionEntry, base_url: str) -> Json:
-    """A function, whole."""
+def function_document(platform: Platform, entry: FunctionEntry, base_url: str, *, is_owner: bool) -> Json:
+    """A function, whole; environment variables and log lines for those who may deploy it."""
     key = entry.record.key
     live = _live_revision(entry)
     breaker = platform.pool.breaker(key.namespace, key.name)
@@ -61,25 +68,29 @@ def function_document(platform: Platform, entry: FunctionEntry, base_url: str) -
         "url": url_of(base_url, key),
         "created_at": entry.record.created_at,
         "state": _state(breaker, replicas),
-        "revisions": [revision_document(revision) for revision in entry.revisions.values()],
+        "revisions": [revision_document(revision, is_owner=is_owner) for revision in entry.revisions.values()],
         "aliases": {name: alias_weights(alias) for name, alias in entry.aliases.items()},
         "replicas": [replica_document(replica) for replica in replicas],
         "stats": stats_document(platform.pool.dispatchers(key.namespace, key.name)),
         "schema": json.loads(live.schema_json) if live.schema_json else None,
         "environment": {"digest": live.environment_digest},
         "scaling": scaling_document(entry),
-        "breaker": None if breaker is None else dataclasses.asdict(breaker),
+        "breaker": None if breaker is None else _breaker(breaker, is_owner=is_owner),
     }
 
 
-def revision_document(revision: RevisionRecord) -> Json:
+def revision_document(revision: RevisionRecord, *, is_owner: bool) -> Json:
     """A revision."""
+    options = json.loads(revision.options_json)
+    if not is_owner:
+        options["env"] = dict.fromkeys(options["env"], HIDDEN)
+        options["environment"]["env"] = dict.fromkeys(options["environment"]["env"], HIDDEN)
     return {
         "revision": revision.number,
         "created_at": revision.created_at,
         "bundle_sha256": revision.bundle_sha256,
         "handler": revision.handler,
-        "options": json.loads(revision.options_json),
+        "options": options,
         "manifest": json.loads(revision.manifest_json),
         "environment_digest": revision.environment_digest,
     }
@@ -154,6 +165,11 @@ def quantile_s(counts: list[int], quantile: float) -> float:
     lower = LATENCY_BUCKETS_S[index - 1] if index else 0.0
     share = (quantile * total - below) / counts[index] if counts[index] else 1.0
     return lower + (LATENCY_BUCKETS_S[index] - lower) * share
+
+
+def _breaker(breaker: BreakerInfo, *, is_owner: bool) -> Json:
+    document = dataclasses.asdict(breaker)
+    return document if is_owner else {**document, "log_tail": ""}
 
 
 def _live_revision(entry: FunctionEntry) -> RevisionRecord:

@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 
 from stoker.errors import InvalidInput
 from stoker.spec import options_from_json
-from stoker_api.control.documents import Json, function_document, function_row, url_of
+from stoker_api.control.documents import Json, function_document, function_rows, url_of
 from stoker_api.control.edge import (
     AnyGrant,
     DeployableFunction,
@@ -95,13 +95,15 @@ async def list_functions(
         for entry in platform.registry.functions(namespace)
         if grant.namespaces is None or entry.record.key.namespace in grant.namespaces
     ]
-    return {"functions": [function_row(platform, entry, base_url) for entry in entries]}
+    return {"functions": function_rows(platform, entries, base_url)}
 
 
 @router.get("/{name}", summary="Describe a function")
 async def describe(request: Request, platform: PlatformDep, key: ReadableFunction) -> Json:
     """All about one function."""
-    return function_document(platform, platform.registry.function(key), str(request.base_url))
+    is_owner = Scope.DEPLOY in request.state.grant.scopes
+    entry = platform.registry.function(key)
+    return function_document(platform, entry, str(request.base_url), is_owner=is_owner)
 
 
 @router.delete("/{name}", summary="Delete a function")

@@ -16,11 +16,13 @@ from stoker_api.gateway.openapi import invoke_paths
 router = APIRouter(tags=["operations"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Does the process live?")
 async def healthz() -> Json:
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Are calls taken?")
 async def readyz(platform: PlatformDep, response: Response) -> Json:
     if platform.is_ready:

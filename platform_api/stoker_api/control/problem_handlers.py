@@ -11,8 +11,9 @@ import logging
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from stoker.errors import InvalidInput, NotFound, PayloadTooLarge, PlatformError
+from stoker.errors import Canceled, InvalidInput, NotFound, PayloadTooLarge, PlatformError
 from stoker_api.gateway.problems import INTERNAL, encode_problem, problem, problem_headers, problem_response
 from stoker_api.gateway.refusals import BadRequest, MethodNotAllowed
 from stoker_api.refusals import InvalidDocument
@@ -34,6 +35,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
         errors = tuple((".".join(map(str, item["loc"])), str(item["msg"])) for item in error.errors())
         return _answer(request, InvalidDocument(_first(errors), errors=errors))
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
+        return _answer(request, Canceled("the caller went away before its request was whole", phase="gateway"))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:

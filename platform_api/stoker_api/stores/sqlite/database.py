@@ -51,8 +51,7 @@ class Database:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a write transaction; durable when this returns, undone when it raises."""
-        # Shielded: a caller that goes away must not leave us unsure whether the change was made.
-        return await asyncio.shield(self._in_thread(partial(self._transact, "BEGIN IMMEDIATE", work)))
+        return await self._in_thread(partial(self._transact, "BEGIN IMMEDIATE", work))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
