@@ -20,11 +20,12 @@ from stoker_pool.learned import Learned, LearnedStore
 from stoker_pool.ledger import DeviceLedger
 from stoker_pool.memory_watch import MemoryWatch
 from stoker_pool.owned_tasks import OwnedTasks
+from stoker_pool.placement import Placement, place
 from stoker_pool.plan import DryRun, RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.pool_stats import PoolStats
 from stoker_pool.replica import ReplicaInfo
-from stoker_pool.revision_pool import RevisionPool
+from stoker_pool.revision_pool import RevisionPool, need_of
 from stoker_pool.room import RoomKeeper
 from stoker_pool.settings import PoolSettings
 from stoker_pool.trial import Trial
@@ -129,6 +130,11 @@ class Pool:
             self._scalings[(namespace, name)] = scaling
         for revision in self._functions.get((namespace, name), {}).values():
             revision.set_scaling(scaling)
+
+    def has_room(self, plan: RevisionPlan) -> bool:
+        """A replica of the revision could start now, and no other would have to leave."""
+        parts = self._parts
+        return isinstance(place(need_of(plan, parts.learned), parts.ledger.loads()), Placement)
 
     async def warm_up(self, plan: RevisionPlan, replicas: int = 1) -> None:
         """Returns when so many replicas are ready; raises the start's error."""
