@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support.platform_process import PlatformProcess, platform_process, register
 
@@ -114,3 +116,59 @@ def test_an_interrupt_stops_it_in_order(platform: PlatformProcess) -> None:
     os.kill(platform.pid, signal.SIGINT)
     assert platform.stop() == 0
     assert platform.said[-1].strip() == "Stopped."
+
+
+def test_a_second_signal_ends_it_at_once(platform: PlatformProcess) -> None:
+    with platform.client() as client:
+        register(client, "slow", SLOW)
+        client.post("/f/slow", json={"seconds": 0})
+        caller = threading.Thread(target=hang, args=(platform,))
+        caller.start()
+        while client.get("/v1/functions/slow").json()["stats"]["in_flight"] == 0:
+            assert caller.is_alive()
+    below = descendants(platform.pid)
+    os.kill(platform.pid, signal.SIGTERM)
+    platform.hear("draining")
+    assert platform.stop() == 0
+    caller.join()
+    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    assert "Traceback" not in "".join(platform.said)
+
+
+def test_replicas_that_must_stay_are_there_after_a_restart(platform: PlatformProcess) -> None:
+    with platform.client() as client:
+        register(client, "kept", "def kept(): return 1", scaling={"min_replicas": 1})
+        until_ready(client, "kept")
+    platform.stop()
+    platform.start()
+    with platform.client() as client:
+        until_ready(client, "kept")
+        assert client.post("/f/kept?receipt=1", json={}).json()["receipt"]["cold"] is False
+
+
+def test_a_saved_file_is_deployed_again(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    source = "import stoker\n\n@stoker.function\ndef answer() -> int:\n    return {}\n"
+    app.write_text(source.format(1))
+    with platform_process(tmp_path / "data", "--reload", str(app)) as platform, platform.client() as client:
+        platform.hear("answer")
+        assert client.post("/f/answer", json={}).text == "1"
+        said = len(platform.said)
+        app.write_text(source.format(2))
+        platform.hear("answer", after=said)
+        assert client.post("/f/answer", json={}).text == "2"
+
+
+def hang(platform: PlatformProcess) -> None:
+    """A call that is broken off by the end of the platform."""
+    with platform.client() as client, contextlib.suppress(httpx.HTTPError):
+        client.post("/f/slow", json={"seconds": 600})
+
+
+def until_ready(client: httpx.Client, name: str) -> None:
+    """Ask until the function has a ready replica."""
+    for _ in range(5000):
+        replicas = client.get(f"/v1/functions/{name}").json()["replicas"]
+        if any(replica["state"] == "ready" for replica in replicas):
+            return
+    raise AssertionError(f"{name} has no replica")

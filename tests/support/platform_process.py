@@ -38,6 +38,7 @@ class PlatformProcess:
         self._process: subprocess.Popen[str] | None = None
         self._ear: threading.Thread | None = None
         self.said: list[str] = []
+        self._spoke = threading.Condition()
         self.url = ""
 
     @property
@@ -70,6 +71,15 @@ class PlatformProcess:
         """SIGKILL: it gets no chance to clean up."""
         self._end(signal.SIGKILL)
 
+    def hear(self, words: str, after: int = 0) -> None:
+        """Return once it has printed ``words`` in a line after the first ``after`` lines."""
+
+        def is_said() -> bool:
+            return any(words in line for line in self.said[after:])
+
+        with self._spoke:
+            assert self._spoke.wait_for(is_said, _START_LIMIT_S), "".join(self.said)
+
     def client(self, token: str | None = None) -> httpx.Client:
         """An HTTP client with the first token, or another."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
@@ -84,7 +94,9 @@ class PlatformProcess:
     def _listen(self, process: subprocess.Popen[str], is_up: threading.Event) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self.said.append(line)
+            with self._spoke:
+                self.said.append(line)
+                self._spoke.notify_all()
             found = _READY.search(line)
             if found is not None and not is_up.is_set():
                 self.url = found[0]
