@@ -6,8 +6,6 @@ around the call and resets after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -25,22 +23,16 @@ class CallContext:
     """1 for the first run, more after a retry."""
 
 
-_current: ContextVar[CallContext | None] = ContextVar("stoker_call", default=None)
+RunningCall = tuple[str, "float | None"]
+"""Request id and deadline: what is known of a call before anybody asks."""
+
+running_call: ContextVar[RunningCall | None] = ContextVar("stoker_call", default=None)
+"""For whoever runs user code: set around a call, reset after it."""
 
 
 def current() -> CallContext:
     """The call that runs now; raises ``NotFound`` outside of one."""
-    context = _current.get()
-    if context is None:
+    call = running_call.get()
+    if call is None:
         raise NotFound("no call runs here", hint="stoker.current() works inside a function that Stoker runs.")
-    return context
-
-
-@contextmanager
-def running(context: CallContext) -> Iterator[None]:
-    """Make ``context`` the current call; for whoever runs user code."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return CallContext(request_id=call[0], deadline=call[1])

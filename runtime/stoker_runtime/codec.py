@@ -24,7 +24,8 @@ Body = bytes | bytearray | memoryview
 NUMPY_TYPES: Final = frozenset({"application/x-npy", "application/vnd.numpy", "application/npy"})
 ARROW_TYPES: Final = frozenset({"application/vnd.apache.arrow.stream"})
 SAFETENSORS_TYPES: Final = frozenset({"application/x-safetensors", "application/vnd.safetensors"})
-_decode_json: Final = msgspec.json.Decoder().decode
+parse_json: Final = msgspec.json.Decoder().decode
+"""Raises what msgspec raises, all of it ``ValueError`` but ``RecursionError``."""
 
 
 class Upload(bytes):
@@ -67,7 +68,7 @@ def decode_json(body: Body) -> Decoded:
     if not len(body):
         return Decoded({}, True)
     try:
-        value = _decode_json(body)
+        value = parse_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArguments(
             f"the body is not valid JSON: {error}",

@@ -16,7 +16,7 @@ from stoker_runtime.codec import Body, decode, decode_json
 from stoker_runtime.entries import Entries, Entry
 from stoker_runtime.frames import CallEncoding, CallHeader, ResultHeader, ResultStatus
 from stoker_runtime.remote_error import encode_error
-from stoker_runtime.result_codec import UnencodableResult, encode
+from stoker_runtime.result_codec import PLAIN_TYPES, UnencodableResult, encode, encode_json
 from stoker_runtime.signature import Arguments
 
 Result = tuple[ResultHeader, bytes | memoryview]
@@ -52,7 +52,7 @@ def arguments_of(entry: Entry, call: CallHeader, body: Body) -> Arguments:
     if call.encoding == _ARGS:
         return entry.binder.bind_call(decode_json(body).value)
     if not call.content_type:
-        return entry.binder.bind(decode_json(body))
+        return entry.binder.bind_json(body)
     return entry.binder.bind(decode(body, call.content_type))
 
 
@@ -104,25 +104,27 @@ def ended(call: CallHeader, status: ResultStatus, timing: Timing) -> Result:
 
 def run_call(entry: Entry, call: CallHeader, body: Body) -> Result:
     """One call of a plain entry, to its end, in this thread."""
-    timing = Timing()
     started_ns = monotonic_ns()
     try:
         args, kwargs = arguments_of(entry, call, body)
     except (InvalidArguments, UnsupportedContent) as error:
-        timing.decode_ns = monotonic_ns() - started_ns
-        return refused(call, error, timing)
+        return refused(call, error, Timing(monotonic_ns() - started_ns))
     except Exception as error:  # a validator of the user's own
-        timing.decode_ns = monotonic_ns() - started_ns
-        return failed(call, error, timing)
+        return failed(call, error, Timing(monotonic_ns() - started_ns))
     decoded_ns = monotonic_ns()
-    timing.decode_ns = decoded_ns - started_ns
     try:
         value = entry.call(*args, **kwargs)
     except BaseException as error:  # sys.exit() in user code ends the call, not the worker
-        timing.execute_ns = monotonic_ns() - decoded_ns
-        return failed(call, error, timing)
-    timing.execute_ns = monotonic_ns() - decoded_ns
-    return succeeded(call, value, timing)
+        return failed(call, error, Timing(decoded_ns - started_ns, monotonic_ns() - decoded_ns))
+    executed_ns = monotonic_ns()
+    if not call.accept and type(value) in PLAIN_TYPES:  # what most functions return: no object but the header is made
+        try:
+            encoded = encode_json(value)
+        except Exception as error:  # user code again: a property or a model_dump of the result
+            return failed(call, error, Timing(decoded_ns - started_ns, executed_ns - decoded_ns))
+        spent = decoded_ns - started_ns, executed_ns - decoded_ns, monotonic_ns() - executed_ns
+        return ResultHeader(call.call_id, 0, "", len(encoded), *spent, 1), encoded
+    return succeeded(call, value, Timing(decoded_ns - started_ns, executed_ns - decoded_ns))
 
 
 class BatchRun:

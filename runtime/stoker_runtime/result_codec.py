@@ -21,7 +21,7 @@ from stoker.response import Response
 from stoker_runtime.codec import ARROW_TYPES, NUMPY_TYPES, SAFETENSORS_TYPES
 
 OCTETS: Final = "application/octet-stream"
-_PLAIN: Final = frozenset({dict, list, str, int, float, bool, type(None), tuple})
+PLAIN_TYPES: Final = frozenset({dict, list, str, int, float, bool, type(None), tuple})
 
 
 class Encoded(NamedTuple):
@@ -39,7 +39,7 @@ class UnencodableResult(TypeError):
 
 def encode(value: object, accept: str = "") -> Encoded:
     """The body for ``value``; raises ``UnencodableResult``."""
-    if not accept and type(value) in _PLAIN:
+    if not accept and type(value) in PLAIN_TYPES:
         return Encoded(encode_json(value))
     return _encode_any(value, accept)
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from stoker.errors import InvalidArguments
-from stoker_runtime.codec import Decoded
+from stoker_runtime.codec import Body, Decoded, decode_json, parse_json
 from stoker_runtime.typed_dicts import readable_hint
 
 Validator = Callable[[object], object]
@@ -36,7 +36,8 @@ class Binder:
         signature = inspect.signature(call)
         hints = {name: readable_hint(hint) for name, hint in _resolved_hints(call, signature).items()}
         self.hints: dict[str, object] = {}
-        self.returns = hints.get("return", _EMPTY)
+        returns = hints.get("return", _EMPTY)
+        self.returns = _item_hint(returns) if is_batched else returns
         parameters = list(signature.parameters.values())
         self.positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.positional_only = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
@@ -51,6 +52,7 @@ class Binder:
             self.hints[name] = _item_hint(hint) if is_batched else hint
         self._validators = {n: v for n, h in self.hints.items() if (v := validator_for(h)) is not None}
         self._exact_names = frozenset(self.names) if not self.positional_only else None
+        self._is_quick = self._exact_names is not None and not self._validators
         self._whole: str | None = None
         if len(self.names) == 1 and not self.takes_more_names and _takes_object(self.hints[self.names[0]]):
             self._whole = self.names[0]
@@ -68,6 +70,18 @@ class Binder:
         if value.keys() == self._exact_names and not self._validators:
             return (), value
         return self._checked((), value)
+
+    def bind_json(self, body: Body) -> Arguments:
+        """Arguments from a JSON body; raises ``InvalidArguments``."""
+        if self._is_quick and len(body):
+            try:
+                value = parse_json(body)
+            except (ValueError, RecursionError):
+                pass  # told below, in our words
+            else:
+                if type(value) is dict and value.keys() == self._exact_names:
+                    return (), value
+        return self.bind(decode_json(body))
 
     def bind_call(self, value: object) -> Arguments:
         """Arguments from an SDK call, ``[args, kwargs]``; raises ``InvalidArguments``."""

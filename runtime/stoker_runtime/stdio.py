@@ -14,15 +14,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
-from contextvars import ContextVar
 from typing import Final
+
+from stoker.context import running_call
 
 MARK: Final = "\x1e"
 MARK_END: Final = "\x1f"
 MAX_PENDING_CHARS: Final = 64 * 1024
-
-running_request: ContextVar[str] = ContextVar("running_request", default="")
-"""The id of the invocation that runs in this thread or task."""
 
 
 class MarkedStream(io.TextIOBase):
@@ -56,7 +54,7 @@ class MarkedStream(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        request = running_request.get()
+        request = _running_request()
         with self._lock:
             whole = self._pending.pop(request, "") + text
             end = whole.rfind("\n") + 1
@@ -78,9 +76,10 @@ class MarkedStream(io.TextIOBase):
     def end_line(self) -> None:
         """Send the half line of the invocation that ends now."""
         with self._lock:
-            rest = self._pending.pop(running_request.get(), "")
+            request = _running_request()
+            rest = self._pending.pop(request, "")
             if rest:
-                self._write_lines(running_request.get(), rest + "\n")
+                self._write_lines(request, rest + "\n")
 
     def _write_lines(self, request: str, lines: str) -> None:
         if request:
@@ -105,5 +104,11 @@ def capture() -> None:
 def end_lines() -> None:
     """The running invocation ends: send its half lines."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, MarkedStream) and stream._pending:
+        if type(stream) is MarkedStream and stream._pending:
             stream.end_line()
+
+
+def _running_request() -> str:
+    """The id of the invocation that runs in this thread or task."""
+    call = running_call.get()
+    return "" if call is None else call[0]

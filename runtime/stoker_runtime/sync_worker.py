@@ -44,9 +44,10 @@ from stoker_runtime.frames import (
     ResultStatus,
 )
 from stoker_runtime.result_codec import encode
-from stoker_runtime.running_call import call_scope
+from stoker_runtime.running_call import begin_call, call_scope, end_call
 
 _FLUSH_AFTER_NS: Final = 1_000_000
+_CALLS: Final = int(FrameKind.CALLS)
 _decode_calls: Final = msgspec.msgpack.Decoder(CallsHeader).decode
 _decode_cancel: Final = msgspec.msgpack.Decoder(CancelHeader).decode
 _decode_credit: Final = msgspec.msgpack.Decoder(CreditHeader).decode
@@ -116,7 +117,7 @@ class SyncWorker:
         return self._waiting.popleft()
 
     def _sort(self, frame: Frame) -> None:
-        if frame.kind == FrameKind.CALLS:
+        if frame.kind == _CALLS:
             self._waiting.append(frame)
         elif frame.kind == FrameKind.CANCEL:
             self._canceled.update(_decode_cancel(frame.header).call_ids)
@@ -142,7 +143,8 @@ class SyncWorker:
             for call, body in calls:
                 self._run_single(call, body)
                 self._flush_if_due()
-        self._canceled.difference_update(call.call_id for call, _ in calls)
+        if self._canceled:
+            self._canceled.difference_update(call.call_id for call, _ in calls)
 
     def _run_single(self, call: CallHeader, body: memoryview) -> None:
         if call.call_id in self._canceled:
@@ -153,11 +155,14 @@ class SyncWorker:
         except InvalidArguments as error:
             self._results.append(refused(call, error, Timing()))
             return
-        with call_scope(call):
+        begin_call(call)
+        try:
             if entry.kind is Kind.GENERATOR:
                 self._results.append(self._run_stream(entry, call, body))
             else:
                 self._results.append(run_call(entry, call, body))
+        finally:
+            end_call()
 
     def _run_batch(self, calls: list[Call]) -> None:
         live = [call for call in calls if call[0].call_id not in self._canceled]
