@@ -132,5 +132,11 @@ class Invocation:
             return False
         self.outcome = outcome
         self.done_ns = monotonic_ns()
-        self.on_done(self)
+        on_done = self.on_done
+        self.on_done = _told  # it refers back to whoever holds this: the pair would wait for the garbage collector
+        on_done(self)
         return True
+
+
+def _told(invocation: Invocation) -> None:
+    """Stands for ``on_done`` once it was called."""
