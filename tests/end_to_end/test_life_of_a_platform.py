@@ -151,11 +151,10 @@ def test_a_saved_file_is_deployed_again(tmp_path: Path) -> None:
     source = "import stoker\n\n@stoker.function\ndef answer() -> int:\n    return {}\n"
     app.write_text(source.format(1))
     with platform_process(tmp_path / "data", "--reload", str(app)) as platform, platform.client() as client:
-        platform.hear("answer")
+        platform.hear("answer\t1\tcreated")
         assert client.post("/f/answer", json={}).text == "1"
-        said = len(platform.said)
         app.write_text(source.format(2))
-        platform.hear("answer", after=said)
+        platform.hear("answer\t2\tcreated")
         assert client.post("/f/answer", json={}).text == "2"
 
 

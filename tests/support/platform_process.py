@@ -71,14 +71,11 @@ class PlatformProcess:
         """SIGKILL: it gets no chance to clean up."""
         self._end(signal.SIGKILL)
 
-    def hear(self, words: str, after: int = 0) -> None:
-        """Return once it has printed ``words`` in a line after the first ``after`` lines."""
-
-        def is_said() -> bool:
-            return any(words in line for line in self.said[after:])
-
+    def hear(self, words: str) -> None:
+        """Return once it has printed ``words``."""
         with self._spoke:
-            assert self._spoke.wait_for(is_said, _START_LIMIT_S), "".join(self.said)
+            is_said = self._spoke.wait_for(lambda: any(words in line for line in self.said), _START_LIMIT_S)
+        assert is_said, "".join(self.said)
 
     def client(self, token: str | None = None) -> httpx.Client:
         """An HTTP client with the first token, or another."""
