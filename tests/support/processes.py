@@ -20,7 +20,11 @@ def children() -> dict[int, str]:
     """Live children of this process (zombies are reaped and left out): pid → command line."""
     found: dict[int, str] = {}
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
+        try:
+            pids = (task / "children").read_text().split()
+        except FileNotFoundError:  # the thread ended between the two looks
+            continue
+        for pid in pids:
             command = _command(int(pid))
             if command is not None:
                 found[int(pid)] = command
