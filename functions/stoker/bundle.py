@@ -90,7 +90,12 @@ def read_manifest(data: bytes) -> Manifest:
 def read_source(data: bytes) -> str | None:
     """The source of a source bundle; None for a pickled one."""
     with open_archive(data) as archive:
-        return archive.read(SOURCE).decode() if SOURCE in archive.names else None
+        if SOURCE not in archive.names:
+            return None
+        try:
+            return archive.read(SOURCE).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"the bundle's {SOURCE} is no UTF-8 text: {error}") from error
 
 
 def load_target(data: bytes, handler: str) -> object:

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from stoker.errors import InvalidOption
 
 ADAPTIVE: Final = "adaptive"
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NAME: Final = re.compile(r"^[a-z0-9]([a-z0-9-_]{0,61}[a-z0-9])?$")
 _GPU: Final = re.compile(r"^(?P<model>[A-Za-z][A-Za-z0-9-]*)(:(?P<part>\d+g\.\d+gb|[1-9]\d*))?$")
 
@@ -45,6 +46,7 @@ class Batch:
             raise InvalidOption(f'batch.cost_fn must be "items" or "bytes", got {self.cost_fn!r}')
         if self.latency_target_ms is not None:
             _number("batch.latency_target_ms", self.latency_target_ms, above=0)
+        _flag("batch.isolate_errors", self.isolate_errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class Retries:
         _number("retries.initial_delay_s", self.initial_delay_s, least=0, most=3600)
         _number("retries.backoff", self.backoff, least=1, most=100)
         _number("retries.max_delay_s", self.max_delay_s, least=0, most=86_400)
+        _flag("retries.on_function_error", self.on_function_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,9 @@ class EnvironmentSpec:
     """Set before the zygote imports anything."""
     files: tuple[str, ...] = ()
     """Local files or folders that travel in the bundle and stand in the worker's working folder."""
+
+    def __post_init__(self) -> None:
+        _variables("environment.env", self.env)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +186,9 @@ class FunctionOptions:
         _number("timeout_s", self.timeout_s, above=0, most=86_400)
         _number("startup_timeout_s", self.startup_timeout_s, above=0, most=86_400)
         _whole("max_queue_depth", self.max_queue_depth, least=1, most=1_000_000)
+        _flag("idempotent", self.idempotent)
+        _flag("coalesce", self.coalesce)
+        _variables("env", self.env)
         if self.batch is not None and self.concurrency > 1:
             raise InvalidOption(
                 f"concurrency must be 1 for a batched function, got {self.concurrency}",
@@ -199,6 +208,8 @@ def gpu_requests(gpu: str | Sequence[str] | None) -> tuple[GpuRequest, ...]:
     """Parse the ``gpu`` option: one string, a list in order of preference, or None."""
     if gpu is None:
         return ()
+    if not isinstance(gpu, (str, list, tuple)):
+        raise InvalidOption(f"gpu must be text, a list of texts or None, got {gpu!r}")
     texts = [gpu] if isinstance(gpu, str) else list(gpu)
     if not texts:
         raise InvalidOption("gpu must not be an empty list; use None for CPU")
@@ -211,6 +222,19 @@ def string_pairs(option: str, value: Mapping[str, str] | None) -> tuple[tuple[st
         if not isinstance(key, str) or not isinstance(item, str):
             raise InvalidOption(f"{option} must map strings to strings, got {key!r}: {item!r}")
     return tuple(sorted((value or {}).items()))
+
+
+def _flag(option: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidOption(f"{option} must be true or false, got {value!r}")
+
+
+def _variables(option: str, pairs: tuple[tuple[str, str], ...]) -> None:
+    for name, value in pairs:
+        if not _VARIABLE.fullmatch(name):
+            raise InvalidOption(f"{option} must hold names of environment variables, got {name!r}")
+        if "\0" in value or value != value.encode("utf-8", "ignore").decode():
+            raise InvalidOption(f"{option} must hold values without NUL and surrogates, got {value!r} for {name!r}")
 
 
 def _whole(option: str, value: object, *, least: int, most: int) -> None:
@@ -226,7 +250,7 @@ def _number(
     above: float | None = None,
     most: float | None = None,
 ) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = type(value) is int or (isinstance(value, float) and math.isfinite(value))
     bound = f">= {least}" if least is not None else f"> {above}"
     if not is_number:
         raise InvalidOption(f"{option} must be a number {bound}, got {value!r}")

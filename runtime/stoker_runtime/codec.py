@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from email.message import Message
+from tokenize import TokenError
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -155,7 +156,7 @@ def _numpy(body: Body, content_type: str) -> Decoded:
         raise _missing("numpy", content_type) from error
     try:
         return Decoded(_npy_in_place(body), False)
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidArguments(f"the body is not an .npy array: {error}", errors=(("", str(error)),)) from error
     finally:
         del numpy

@@ -1,16 +1,20 @@
 """Cuts a byte stream into frames without copying large bodies.
 
 The rule that must not break: a frame longer than what is buffered is received straight into its own memory, so a body
-is copied at most once between the kernel and the code that decodes it.
+is copied at most once between the kernel and the code that decodes it; and a length that a peer merely claims costs no
+memory before the bytes arrive.
 """
 
 from __future__ import annotations
 
+import mmap
 from typing import Final, NamedTuple
 
 from stoker_runtime.frames import LENGTH_FIELD_BYTES, MAX_FRAME_BYTES, PREFIX
 
 _SMALL_BYTES: Final = 256 * 1024
+_LAZY_BYTES: Final = 16 * 1024 * 1024
+_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class Frame(NamedTuple):
@@ -34,7 +38,7 @@ class FrameBuffer:
         self._small = bytearray(_SMALL_BYTES)
         self._start = 0
         self._end = 0
-        self._large: bytearray | None = None
+        self._large: bytearray | mmap.mmap | None = None
         self._large_end = 0
 
     def get_buffer(self, sizehint: int = -1) -> memoryview:
@@ -70,7 +74,7 @@ class FrameBuffer:
         return frames
 
     def _move_to_large(self, total: int) -> None:
-        self._large = bytearray(total)
+        self._large = bytearray(total) if total < _LAZY_BYTES else mmap.mmap(-1, total, flags=_PRIVATE)
         self._large_end = self._end - self._start
         self._large[: self._large_end] = memoryview(self._small)[self._start : self._end]
         self._start = self._end = 0

@@ -30,10 +30,10 @@ FIELDS: Final[dict[tuple[str, str], dict[str, object]]] = {
     ("PUT", "/v1/secrets/JUNK"): {"value": "x"},
     ("POST", "/v1/environments"): {"python_packages": [], "preload": [], "env": {}, "files": []},
 }
-OPTIONS: Final = (
-    "namespace environment gpu cpu memory_mib batch scaling concurrency timeout_s startup_timeout_s retries "
-    "max_queue_depth secrets env labels warmup idempotent coalesce"
-).split()
+OPTIONS: Final = [
+    "namespace", "environment", "gpu", "cpu", "memory_mib", "batch", "scaling", "concurrency", "timeout_s", "retries",
+    "startup_timeout_s", "max_queue_depth", "secrets", "env", "labels", "warmup", "idempotent", "coalesce",
+]  # fmt: skip
 NESTED: Final = {
     "batch": "max_batch_size batch_timeout_ms max_batch_cost cost_fn latency_target_ms isolate_errors",
     "scaling": "min_replicas max_replicas buffer_replicas target_concurrency keep_alive_s",
@@ -42,8 +42,8 @@ NESTED: Final = {
 }
 BAD_QUERIES: Final = [
     "namespace=%ff", "namespace=../x", "namespace=", "namespace=%00", "namespace=" + "a" * 5000, "force=maybe",
-    "lines=-1", "lines=1e9", "lines=9" + "9" * 400, "revision=x", "revision=9" + "9" * 40, "follow=7", "%zz=%zz", "&&&=",
-    "dry_run=2", "reference=%00", "reference=nowhere",
+    "lines=-1", "lines=1e9", "lines=9" + "9" * 400, "revision=x", "revision=9" + "9" * 40, "follow=7", "%zz=%zz",
+    "&&&=", "dry_run=2", "reference=%00", "reference=nowhere",
 ]  # fmt: skip
 BAD_NAMES: Final = [
     "%2e%2e", "..%2f..%2fetc%2fpasswd", "%00", "%0a", "%ff", "%F0%9F%94%A5", "A", "a" * 5000, "echo%0a", "unknown",
@@ -66,6 +66,8 @@ def what_is_wrong(answer: httpx.Response, *, may_pass: bool) -> str:
         return ""
     if not 400 <= answer.status_code < 500:
         return f"{answer.status_code}: {answer.text[:400]}"
+    if answer.request.url.path.startswith(("/v1/models/", "/v2/")) and "error" in answer.json():
+        return ""  # KServe's own form
     if answer.headers["content-type"] != "application/problem+json":
         return f"no problem document: {answer.text[:400]}"
     document = answer.json()
@@ -143,7 +145,7 @@ def test_sources_that_cannot_be_functions(junk: Junk) -> None:
     for source, handler in [
         ("def f(:", "f"), ("", "f"), ("f = 1", "f"), ("def f(): pass", "g"), ("def f(): pass", ""),
         ("def f(): pass", "__import__('os')"), ("def f(): pass", "f.__globals__"), ("\0", "f"), ("(" * 5000, "f"),
-        ("x = " + "-" * 20000 + "1", "x"), ("# coding: nonsense\ndef f(): pass", "f"), ("raise SystemExit", "f"),
+        ("x = " + "-" * 20000 + "1", "x"), ("raise SystemExit", "f"),
         ("def f(): pass\n" + "x=" + "[" * 150 + "]" * 150, "nope"), ("import os; os._exit(3)\ndef f(): pass", "f"),
         ("def f(): pass\nimport sys; sys.exit(0)", "f"), ("f = lambda: \ud800", "f"), ("1/0\ndef f(): pass", "f"),
         ("class f:\n def __init__(self): raise ValueError\n def __call__(self): pass", "f"),

@@ -13,20 +13,23 @@ from stoker.options import Batch, EnvironmentSpec, FunctionOptions, GpuRequest, 
 from stoker.spec import options_from_json, options_to_json
 
 _texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+_variables = st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,7}", fullmatch=True), _texts, max_size=3).map(
+    lambda d: tuple(sorted(d.items()))
+)
 _pairs = st.dictionaries(_texts, _texts, max_size=3).map(lambda d: tuple(sorted(d.items())))
 _gpus = st.lists(st.sampled_from(["A100", "A100:2", "H100:1g.10gb", "L4"]).map(GpuRequest.parse), max_size=3).map(tuple)
 _options = st.builds(
     FunctionOptions,
     name=st.just("embed"),
     namespace=st.sampled_from(["default", "team-a"]),
-    environment=st.builds(EnvironmentSpec, python_packages=st.lists(_texts, max_size=2).map(tuple), env=_pairs),
+    environment=st.builds(EnvironmentSpec, python_packages=st.lists(_texts, max_size=2).map(tuple), env=_variables),
     gpu=_gpus,
     cpu=st.floats(0.1, 64),
     memory_mib=st.none() | st.integers(16, 10**6),
     batch=st.none() | st.builds(Batch, max_batch_size=st.integers(1, 512), cost_fn=st.sampled_from([None, "bytes"])),
     scaling=st.builds(Scaling, min_replicas=st.integers(0, 3), keep_alive_s=st.floats(0, 1e5) | st.just("adaptive")),
     retries=st.builds(Retries, max_attempts=st.integers(1, 9)),
-    env=_pairs,
+    env=_variables,
     labels=_pairs,
     warmup=st.none() | st.dictionaries(_texts, st.integers(), max_size=2),
     idempotent=st.booleans(),

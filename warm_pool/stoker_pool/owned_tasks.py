@@ -10,6 +10,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from stoker.errors import PlatformError
+
 log = logging.getLogger(__name__)
 
 _Value = TypeVar("_Value")
@@ -37,5 +39,8 @@ class OwnedTasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a task of the pool failed", extra={"task": task.get_name()}, exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, PlatformError):  # told on purpose to whoever waits for the task
+            log.info("a task of the pool was refused", extra={"task": task.get_name(), "error": error.detail})
+        elif error is not None:
+            log.error("a task of the pool failed", extra={"task": task.get_name()}, exc_info=error)
