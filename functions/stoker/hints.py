@@ -31,7 +31,8 @@ def resolved_hints(target: object) -> Iterator[None]:
             hints = _own_hints(holder)
             undo.append((holder, "__annotations__", dict(holder.__annotations__)))
             holder.__annotations__ = hints
-            for field in dataclasses.fields(holder) if dataclasses.is_dataclass(holder) else ():
+            # not dataclasses.fields(): class and init-only variables have hints too
+            for field in getattr(holder, "__dataclass_fields__", {}).values():
                 if field.name in hints and isinstance(field.type, str):
                     undo.append((field, "type", field.type))
                     field.type = typing.cast(type, hints[field.name])

@@ -1,19 +1,28 @@
 """A pickler whose bytes do not depend on the process: sets are sorted, and addresses in texts are numbered.
 
-The rule that must not break: what is loaded equals what was dumped; only order and addresses, which mean nothing in
-another process, are made the same.
+The rule that must not break: what is loaded equals what was dumped; only order, addresses and folders, which mean
+nothing in another process, are made the same. What is told apart by identity is found there, never copied.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from types import CodeType
 from typing import Final
 
 _SORTABLE: Final = frozenset({str, bytes, int, float, bool, type(None)})
 _ADDRESS: Final = re.compile(r"(?<=:)\d{9,}")
+_ANONYMOUS: Final = "<dynamic-code>"
+_SENTINELS: Final = {  # a copy of MISSING is a default value, and a copy of _FIELD makes a field vanish
+    id(value): name
+    for name, value in vars(dataclasses).items()
+    if type(value).__module__ == "dataclasses" and not dataclasses.is_dataclass(value)
+}
 
 
 def dumps(target: object) -> bytes:
@@ -30,6 +39,15 @@ def dumps(target: object) -> bytes:
             super().__init__(file, protocol=5)
             self._sets: dict[int, tuple[int, object]] = {}
             self._addresses: dict[str, str] = {}
+
+        def reducer_override(self, item: object) -> object:
+            if id(item) in _SENTINELS:
+                return _SENTINELS[id(item)]  # by name, from the module of its class
+            if isinstance(item, CodeType):  # else every line of a remote traceback says "<dynamic-code>"
+                make, args = self.dispatch_table[CodeType](item)
+                nowhere = (item.co_filename, _ANONYMOUS)
+                return make, tuple(source_name(item.co_filename) if part in nowhere else part for part in args)
+            return super().reducer_override(item)
 
         def persistent_id(self, item: object) -> object:
             if type(item) is str:
@@ -59,6 +77,17 @@ def dumps(target: object) -> bytes:
     out = io.BytesIO()
     StablePickler(out).dump(target)
     return out.getvalue()
+
+
+def source_name(file_name: str) -> str:
+    """A source file as a traceback should name it on any machine: from its outermost package on."""
+    if file_name.startswith("<"):  # a shell or a notebook cell
+        return _ANONYMOUS
+    path = Path(file_name)
+    root = path.parent
+    while (root / "__init__.py").is_file() and root != root.parent:
+        root = root.parent
+    return path.relative_to(root).as_posix()
 
 
 def loads(payload: bytes) -> object:
