@@ -5,7 +5,6 @@ The rule that must not break: the user's objects are as they were when the block
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import typing
 from collections.abc import Iterator

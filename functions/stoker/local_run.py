@@ -27,7 +27,7 @@ class LocalRun:
         entry = self._entry(method)
         if not self._is_batched:
             return entry(*args, **kwargs)
-        lists = {name: [value] for name, value in kwargs.items()}
+        lists = {name: [value] for name, value in _with_defaults(entry, args, kwargs).items()}
         result = entry(*([value] for value in args), **lists)
         return _one_later(result) if inspect.isawaitable(result) else one_of_batch(result)
 
@@ -64,6 +64,18 @@ def one_of_batch(result: object) -> object:
     if isinstance(results[0], Exception):
         raise results[0]
     return results[0]
+
+
+def _with_defaults(
+    entry: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
+) -> Mapping[str, object]:
+    """What is given by name, and each default that stands for what is not given."""
+    try:
+        parameters = list(inspect.signature(entry).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature
+        return kwargs
+    unfilled = [p for p in parameters[len(args) :] if p.default is not p.empty and p.kind is not p.POSITIONAL_ONLY]
+    return {**{p.name: p.default for p in unfilled}, **kwargs}
 
 
 async def _one_later(result: Awaitable[object]) -> object:

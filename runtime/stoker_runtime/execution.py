@@ -150,7 +150,9 @@ class BatchRun:
 
     def call(self) -> object:
         """Run user code with one list per parameter. For an async entry the result is to be awaited."""
-        return self._entry.call(**self._columns())
+        columns = self._columns()
+        first = [columns.pop(name) for name in self._entry.binder.positional_only if name in columns]
+        return self._entry.call(*first, **columns)
 
     def finish(self, run: Callable[[], object]) -> list[Result]:
         """Run to the end in this thread; a result for every item."""
@@ -199,8 +201,9 @@ class BatchRun:
             self._items.append(item)
 
     def _columns(self) -> dict[str, list[object]]:
-        names = dict.fromkeys(name for item in self._items for name in item)
+        # a parameter that no item names is a list as well, or it would change its type with who shares the batch
         defaults = self._entry.binder.defaults
+        names = dict.fromkeys([*(name for item in self._items for name in item), *defaults])
         return {name: [item.get(name, defaults.get(name)) for item in self._items] for name in names}
 
     def _timing(self) -> Timing:

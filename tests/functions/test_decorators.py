@@ -51,6 +51,12 @@ def test_a_batched_function_takes_one_item_locally() -> None:
         lengths.local("")
 
 
+def test_a_default_is_a_list_too_in_a_batched_function() -> None:
+    add = stoker.function(name="add", batch=stoker.Batch())(lambda x, y=1: [a + b for a, b in zip(x, y, strict=True)])
+
+    assert (add.local(2), add.local(2, 3), add.local(x=2, y=4)) == (3, 5, 6)
+
+
 def test_a_batch_of_wrong_length_is_told() -> None:
     wrong = stoker.function(name="wrong", batch=stoker.Batch())(lambda items: [*items, 1])
     with pytest.raises(PreflightFailed, match="one result per item"):

@@ -153,6 +153,17 @@ async def test_a_batch_result_of_the_wrong_length_is_a_clear_error(start: Start)
     assert all("list of 2" in answer.error.message for answer in answers)
 
 
+async def test_every_parameter_of_a_batch_is_a_list_whoever_names_it(start: Start) -> None:
+    source = "def add(x, /, y=1): return [[a + b, type(y).__name__] for a, b in zip(x, y)]"
+    caller = await start(source, "add", batch={"max_batch_size": 8})
+
+    unnamed = await caller.call_many([{"x": 1}, {"x": 2}], batched=True)
+    mixed = await caller.call_many([{"x": 1, "y": 5}, {"x": 2}], batched=True)
+
+    assert [answer.value for answer in unnamed] == [[2, "list"], [3, "list"]]
+    assert [answer.value for answer in mixed] == [[6, "list"], [3, "list"]]
+
+
 async def test_a_generator_streams_and_waits_for_credit(start: Start) -> None:
     caller = await start("def count(n):\n    for i in range(n): yield {'i': i}", "count")
     answer = await caller.call(100)
