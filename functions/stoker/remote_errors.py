@@ -90,8 +90,12 @@ def _own_class(error_type: str, message: str, args: tuple[object, ...]) -> Excep
         return None
     try:
         error = cls(*args) if args else cls(message) if message else cls()
-    except Exception:  # its __init__ wants something else
-        return None
+    except Exception:  # its __init__ wants something else; `except ItsClass` must still find it
+        try:
+            error = cls.__new__(cls, *(args or (message,)))
+            str(error)  # may want what only __init__ sets
+        except Exception:
+            return None
     return error if isinstance(error, Exception) else None
 
 

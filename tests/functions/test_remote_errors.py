@@ -40,6 +40,12 @@ def test_an_own_class_comes_back() -> None:
     assert isinstance(error.__cause__, RemoteTraceback)
 
 
+def test_an_own_class_comes_back_though_its_init_wants_something_else() -> None:
+    error = error_of_problem(problem(f"{__name__}.NeedsTwo", args=["1 and 2"]))
+    assert isinstance(error, NeedsTwo)
+    assert str(error) == "1 and 2"
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes came with 3.11")
 def test_the_remote_traceback_is_a_note() -> None:
     error = error_of_problem(problem("builtins.ValueError"))
@@ -55,7 +61,6 @@ def test_arguments_rebuild_the_exception() -> None:
 @pytest.mark.parametrize(
     "error_type",
     [
-        f"{__name__}.NeedsTwo",  # cannot be made of its message
         "builtins.SystemExit",  # no Exception
         "builtins.KeyboardInterrupt",
         "builtins.eval",  # no class
