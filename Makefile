@@ -6,15 +6,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test lint unit bench clean install examples-env
 
-install: $(VENV)/.installed
-$(VENV)/.installed: pyproject.toml
+install: $(VENV)/.dev
+$(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Stoker needs Python 3.10 or newer; set PYTHON=python3.x") if sys.version_info < (3, 10) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e .
+	touch $@
+$(VENV)/.dev: $(VENV)/.base
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]'
 	touch $@
 
-demo: install
+demo: $(VENV)/.base
 	$(BIN)/python examples/demo.py
 
 examples-env: install
@@ -29,7 +32,7 @@ lint: install
 unit: install
 	$(BIN)/python -m pytest
 
-test: lint unit
+test: lint examples-env unit
 
 bench: install
 	$(BIN)/python -m benchmarks --short

