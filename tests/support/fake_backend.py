@@ -34,6 +34,8 @@ class FakeBackendReplica:
         self.pid = 4242
         self.was_killed = False
         self.was_stopped = False
+        self.is_slow_to_end = False
+        """A kill does not end it yet."""
         self._exit: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
@@ -49,7 +51,8 @@ class FakeBackendReplica:
 
     def kill(self) -> None:
         self.was_killed = True
-        self.die("killed")
+        if not self.is_slow_to_end:
+            self.die("killed")
 
     def die(self, reason: str) -> None:
         """The process ends and its socket closes."""

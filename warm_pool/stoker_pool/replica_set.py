@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from stoker.errors import PlatformError, StartFailed
@@ -23,6 +24,7 @@ from stoker_runtime.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
+_REASON_S: Final = 0.5
 _OUT_OF_MEMORY: Final = "out of memory"
 _HINT: Final = "Raise memory_mib, or make the function need less."
 
@@ -203,8 +205,9 @@ class ReplicaSet:
         await live.stop(self._parts.settings.stop_grace_s)
 
     def _link_closed(self, replica: Replica, live: BackendReplica) -> None:
-        # its calls are told when it has ended, since only then the reason is known
+        # its calls are told when it has ended, since only then the reason is known; but not much later
         self._dispatcher.detach(live.link)
+        self._parts.timers.call_later(_REASON_S, partial(live.link.lose, "the worker closed its socket"))
         self._link_lost(replica)
 
     def _link_lost(self, replica: Replica) -> None:

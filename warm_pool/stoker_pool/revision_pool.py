@@ -12,7 +12,7 @@ import secrets
 from typing import Final
 
 from stoker.errors import NoCapacity, NotReady, PlatformError, ShuttingDown
-from stoker.options import Scaling
+from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.crash_loop import CLOSED, crash_looping, is_worth_another_try
 from stoker_pool.devices import MIB
 from stoker_pool.eviction import Candidate
@@ -30,6 +30,8 @@ from stoker_runtime.wake_timer import TimerHandle
 
 _STARTS_TRIED: Final = 3
 _KILL_S: Final = 2.0
+_LEAST_GAP_S: Final = 1.0
+"""Shorter gaps are bursts, and any keep-alive spans them."""
 
 
 class RevisionPool:
@@ -59,8 +61,7 @@ class RevisionPool:
         self.is_retired = False
         self._peaks = Peaks()
         self._gaps = IdleGaps()
-        self._idle_since_s: float | None = None
-        self._touched_s = parts.clock.monotonic_s()
+        self._touched_s = self._idle_at_s = parts.clock.monotonic_s()
         self._warm_ups = WarmUps()
         self._timer: TimerHandle | None = None
         self._is_due = False
@@ -112,6 +113,7 @@ class RevisionPool:
             raise NotReady(f"{wanted} replicas of {self._plan.key} were not ready within {limit_s:g} s") from None
         finally:
             self._warm_ups.leave(waiter)
+            self.wake()  # what was kept for this wait alone may go now
 
     async def shut_down(self, timeout_s: float) -> None:
         """Let what is accepted finish within ``timeout_s``, then end every replica. The pool is closing."""
@@ -143,9 +145,18 @@ class RevisionPool:
     def min_replicas(self) -> int:
         return 0 if self.is_retired else self._scaling.min_replicas
 
-    def candidates(self) -> list[Candidate]:
+    @property
+    def is_pressed(self) -> bool:
+        return self.dispatcher.queue_depth > 0
+
+    @property
+    def has_calls(self) -> bool:
+        return self.dispatcher.demand().idle_since_s is None
+
+    def candidates(self, *, for_calls: bool = True) -> list[Candidate]:
+        kept = self.min_replicas if for_calls else max(self.min_replicas, self._warm_ups.wanted)
         rate = self.dispatcher.demand().arrival_rate_per_s
-        return self.replicas.candidates(self.min_replicas, rate, self._parts.learned.load_s(self._plan.key))
+        return self.replicas.candidates(kept, rate, self._parts.learned.load_s(self._plan.key))
 
     def leaving_ids(self) -> list[str]:
         members = self.replicas.members.values()
@@ -193,9 +204,6 @@ class RevisionPool:
 
     def _view(self, now_s: float) -> ScalerView:
         demand = self.dispatcher.demand()
-        if demand.idle_since_s is None and self._idle_since_s is not None:
-            self._gaps = self._gaps.with_gap(now_s - self._idle_since_s)
-        self._idle_since_s = demand.idle_since_s
         idle_s = None if demand.idle_since_s is None else max(now_s - max(demand.idle_since_s, self._touched_s), 0.0)
         ready_since_s = min((replica.since_s for replica in self.replicas.ready()), default=now_s)
         return ScalerView(
@@ -234,10 +242,19 @@ class RevisionPool:
     def _on_idle(self) -> None:
         if self._finished is not None and not self._finished.done():
             self._finished.set_result(None)
-        if self._is_drained_at_once or self._timer is None:
+        if self._is_drained_at_once:
             self.wake()
+        elif self._scaling.keep_alive_s == ADAPTIVE:
+            self._note_gap()
         if self._parts.room.is_wanted:
             self._parts.room.nudge()
+
+    def _note_gap(self) -> None:
+        """From one idle instant to the next: the gap between calls, and the calls that ended it."""
+        now_s = self._parts.clock.monotonic_s()
+        if now_s - self._idle_at_s >= _LEAST_GAP_S:
+            self._gaps = self._gaps.with_gap(now_s - self._idle_at_s)
+        self._idle_at_s = now_s
 
     def _on_ready(self) -> None:
         self._touched_s = self._parts.clock.monotonic_s()

@@ -30,6 +30,11 @@ class Asker(Protocol):
         """Replicas that it has, ready or starting."""
         ...
 
+    @property
+    def is_pressed(self) -> bool:
+        """Calls wait for it, rather than a wish to have more ready."""
+        ...
+
     def wake(self) -> None:
         """There may be room now: ask again."""
         ...
@@ -42,8 +47,15 @@ class Occupant(Asker, Protocol):
     def ready_count(self) -> int: ...
     @property
     def min_replicas(self) -> int: ...
-    def candidates(self) -> list[Candidate]:
-        """Its ready replicas."""
+    @property
+    def is_retired(self) -> bool: ...
+    @property
+    def has_calls(self) -> bool:
+        """Any call is queued or in flight."""
+        ...
+
+    def candidates(self, *, for_calls: bool = True) -> list[Candidate]:
+        """Its ready replicas; those that someone wishes to have ready are kept unless it is for calls."""
         ...
 
     def leaving_ids(self) -> list[str]:
@@ -66,7 +78,7 @@ class RoomKeeper:
         self._ledger = ledger
         self._occupants = occupants
         self._read_devices = read_devices
-        self._waiting: dict[int, Asker] = {}
+        self._waiting: dict[int, tuple[Asker, Need]] = {}
         self._is_nudge_due = False
 
     @property
@@ -76,6 +88,9 @@ class RoomKeeper:
 
     def acquire(self, asker: Asker, replica_id: str, need: Need) -> Placement | NoRoom:
         """Take room, or wait in line for it (``wake`` is called); a ``NoRoom`` with a reason is for good."""
+        if not asker.is_pressed and self._calls_wait_for(asker, need):
+            self._waiting.setdefault(id(asker), (asker, need))
+            return NoRoom()
         found = self._ledger.acquire(replica_id, need)
         if isinstance(found, NoRoom) and found.reason is not None and need.gpu:
             self._ledger.update_devices(self._read_devices().devices)
@@ -83,7 +98,7 @@ class RoomKeeper:
         if isinstance(found, Placement) or found.reason is not None:
             self.leave_line(asker)
             return found
-        self._waiting.setdefault(id(asker), asker)
+        self._waiting.setdefault(id(asker), (asker, need))
         self._make_room(asker, need)
         return found
 
@@ -104,23 +119,39 @@ class RoomKeeper:
 
     def _wake_all(self) -> None:
         self._is_nudge_due = False
-        for asker in list(self._waiting.values()):
+        for asker, _ in list(self._waiting.values()):
             asker.wake()
+
+    def _calls_wait_for(self, asker: Asker, need: Need) -> bool:
+        """Room of this kind is being made for others' calls, and is not there to be taken by a wish."""
+        return any(
+            other is not asker
+            and other.is_pressed
+            and bool(set(other_need.gpu) & set(need.gpu) or other_need.gpu == need.gpu)
+            for other, other_need in self._waiting.values()
+        )
 
     def _make_room(self, asker: Asker, need: Need) -> None:
         occupants = list(self._occupants())
         loads = self._without_leaving(occupants)
         if isinstance(place(need, loads), Placement):
             return  # enough is on its way out
-        owners = {candidate.replica_id: owner for owner in occupants for candidate in owner.candidates()}
-        idle = [candidate for owner in occupants for candidate in owner.candidates()]
+        # a wish may not take from those who have calls: both would take the same room from each other for ever
+        others = [owner for owner in occupants if owner is not asker and (asker.is_pressed or not owner.has_calls)]
+        idle: list[Candidate] = []
+        owners: dict[str, Occupant] = {}
+        for owner in others:
+            found = owner.candidates(for_calls=asker.is_pressed)
+            idle += found
+            owners.update(dict.fromkeys((candidate.replica_id for candidate in found), owner))
         victims = choose_victims(need, loads, idle)
         for victim in victims or ():
             owners[victim.replica_id].evict_replica(victim.replica_id)
         if victims is not None:
             return
-        yielding = [candidate for owner in occupants for candidate in _yields(owner, asker)]
-        for victim in choose_victims(need, loads, [*idle, *yielding]) or ():
+        yielding = {candidate.replica_id: candidate for owner in others for candidate in _yields(owner, asker)}
+        all_of_them = [yielding.get(candidate.replica_id, candidate) for candidate in idle]
+        for victim in choose_victims(need, loads, all_of_them) or ():
             owners[victim.replica_id].drain_replica(victim.replica_id)
 
     def _without_leaving(self, occupants: list[Occupant]) -> list[DeviceLoad]:
@@ -139,12 +170,14 @@ class RoomKeeper:
 def _yields(owner: Occupant, asker: Asker) -> list[Candidate]:
     """Replicas that finish what they hold and go, though they are busy or kept."""
     plan, other = asker.plan, owner.plan
-    is_older = (plan.namespace, plan.name) == (other.namespace, other.name) and other.number < plan.number
+    there = owner.candidates(for_calls=asker.is_pressed)
     surplus = owner.ready_count - max(owner.min_replicas, 1)
-    if is_older:
-        chosen = owner.candidates()
-    elif asker.live_count == 0 and surplus > 0:
-        chosen = [candidate for candidate in owner.candidates() if candidate.is_busy][:surplus]
-    else:
-        chosen = []
+    chosen: list[Candidate] = []
+    if (plan.namespace, plan.name) == (other.namespace, other.name):
+        if plan.number > other.number and (asker.is_pressed or owner.is_retired):
+            chosen = there
+        elif asker.is_pressed:
+            chosen = [candidate for candidate in there if not candidate.is_busy]
+    elif asker.is_pressed and asker.live_count == 0 and surplus > 0:
+        chosen = [candidate for candidate in there if candidate.is_busy][:surplus]
     return [replace(candidate, is_busy=False, is_kept=False) for candidate in chosen]

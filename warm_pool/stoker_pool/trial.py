@@ -21,6 +21,7 @@ class Trial:
     """Asks for room, starts one replica, and ends it."""
 
     live_count = 0
+    is_pressed = True
 
     def __init__(self, plan: RevisionPlan, bundle: bytes, parts: PoolParts) -> None:
         self.plan = plan
