@@ -54,7 +54,7 @@ class Binder:
         self.duration_s = 0.0
         """Recent mean of what the worker spent on an execution."""
         self._spread_s = 0.0
-        # who shares a frame may be lost with it, finished or not: only for calls that may run twice
+        # without a journal, who shares a frame may be lost with it, finished or not: only for what may run twice
         self._may_share_frames = options.idempotent and options.retries.max_attempts > 1
         self._queue = queue
         self._links = links
@@ -186,7 +186,11 @@ class Binder:
             link.send_calls(calls, batched=True, now_ns=now_ns)
         elif link.concurrency > 1:
             link.send_calls(calls, batched=False, now_ns=now_ns)
-        elif self._may_share_frames and len(calls) > 1 and calls[0].attempt == 1:
+        elif len(calls) == 1 or calls[0].attempt > 1:
+            link.send_each(calls, now_ns=now_ns)
+        elif link.journal is not None:
+            link.send_calls(calls, batched=False, now_ns=now_ns)
+        elif self._may_share_frames:
             for start in range(0, len(calls), _CALLS_PER_FRAME):
                 link.send_calls(calls[start : start + _CALLS_PER_FRAME], batched=False, now_ns=now_ns)
         else:

@@ -53,7 +53,10 @@ class Channel:
 
     def send(self, kind: FrameKind, header: msgspec.Struct | None, *bodies: bytes | memoryview) -> None:
         """Write one frame; waits while the platform is slow to read."""
-        buffers = pack(kind, header, *bodies)
+        self.send_buffers(pack(kind, header, *bodies))
+
+    def send_buffers(self, buffers: list[bytes | memoryview]) -> None:
+        """Write a frame that is packed already."""
         with self._write_lock:
             if sum(map(len, buffers)) <= _MAX_JOINED_BYTES:
                 self._socket.sendall(b"".join(buffers))

@@ -86,7 +86,7 @@ class Deadlines:
             for invocation in link.in_flight.values():
                 if invocation.deadline_ns and invocation.outcome is None:
                     due_ns = min(due_ns, invocation.deadline_ns)
-            for invocation in _may_be_running(link):
+            for invocation in link.may_be_running():
                 due_ns = min(due_ns, self._limit_ns(link, invocation))
         return due_ns
 
@@ -109,7 +109,7 @@ class Deadlines:
             if 0 < invocation.deadline_ns <= now_ns and invocation.outcome is None:
                 error = DeadlineExceeded("the caller's deadline passed while the call ran", phase="execute")
                 self._abandon(invocation, Outcome(error=error))
-        overdue = [call for call in _may_be_running(link) if self._limit_ns(link, call) <= now_ns]
+        overdue = [call for call in link.may_be_running() if self._limit_ns(link, call) <= now_ns]
         stalled = [call for call in overdue if self._is_stalled(call)]
         for invocation in stalled:
             error = DeadlineExceeded("the stream was not read to its end within timeout_s", phase="execute")
@@ -125,9 +125,3 @@ class Deadlines:
     def _is_stalled(self, invocation: Invocation) -> bool:
         stream = self._streams.get(id(invocation))
         return stream is not None and stream.waits_for_consumer
-
-
-def _may_be_running(link: ReplicaLink) -> list[Invocation]:
-    if link.concurrency > 1:
-        return list(link.in_flight.values())
-    return link.calls_of(link.frames[0]) if link.frames else []

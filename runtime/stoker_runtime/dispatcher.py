@@ -242,7 +242,7 @@ class Dispatcher:
         self._is_pump_due = False  # it may come in place of on_settled
         if link.in_flight:
             self.stats.workers_lost += 1
-        started, unstarted = link.take_in_flight()
+        started, unstarted = link.take_in_flight(self.now_ns())
         self._attached.forget(link)
         error = WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}", hint=link.loss_hint)
         self._reruns.after_loss(started, unstarted, Outcome(error=error))
@@ -329,7 +329,7 @@ class Dispatcher:
 
     def _replace(self, link: ReplicaLink, overdue: list[Invocation]) -> None:
         """Calls ran past ``timeout_s``: their replica is killed, its other calls run elsewhere or are told."""
-        started, unstarted = link.take_in_flight()
+        started, unstarted = link.take_in_flight(self.now_ns())
         link.is_accepting = False
         self._attached.forget(link)
         error = DeadlineExceeded(

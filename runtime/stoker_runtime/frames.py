@@ -9,6 +9,7 @@ The rule that must not break: nothing that arrives here is ever unpickled.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -62,6 +63,7 @@ class LoadedHeader(msgspec.Struct, array_like=True, frozen=True):
     memory_bytes: int  # PSS of the worker after loading
     schema_json: bytes  # {"input": {...}, "output": {...}, "methods": {...}} JSON schema
     streams: bool  # results come as chunks
+    journals: bool = False  # what it has finished and not sent yet is in its journal, so frames may be shared
 
 
 class LoadFailedHeader(msgspec.Struct, array_like=True, frozen=True):
@@ -154,11 +156,23 @@ INITIAL_CREDIT_CHUNKS: Final = 32
 """Chunks a worker may send of one call before the first CREDIT."""
 
 _encode = msgspec.msgpack.Encoder().encode
+encode_result: Final[Callable[[ResultHeader], bytes]] = _encode
 
 
 def pack(kind: FrameKind, header: msgspec.Struct | None, *bodies: bytes | memoryview) -> list[bytes | memoryview]:
     """The buffers of one frame, ready for ``writelines`` / ``sendmsg``: no body is copied."""
-    encoded = b"" if header is None else _encode(header)
+    return pack_encoded(kind, b"" if header is None else _encode(header), bodies)
+
+
+def pack_results(headers: list[bytes], bodies: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
+    """A RESULTS frame of results whose headers are encoded already."""
+    count = len(headers)
+    start = bytes((0x91, 0x90 | count)) if count < 16 else b"\x91\xdd%b" % count.to_bytes(4, "big")  # [[ … ]]
+    return pack_encoded(FrameKind.RESULTS, start + b"".join(headers), bodies)
+
+
+def pack_encoded(kind: FrameKind, encoded: bytes, bodies: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
+    """The buffers of a frame whose header is encoded already."""
     body_bytes = 0
     for body in bodies:
         body_bytes += len(body)

@@ -3,9 +3,8 @@
 The rule that must not break: every call that was sent is handed back to the owner exactly once, as a result or by
 ``take_in_flight`` when the worker is lost; whatever a worker sends, this process lives on.
 
-A worker of concurrency 1 runs its frames in order and answers each at its end. So the head of ``frames`` (a call, a
-batch, or several calls that may run twice) is what may be running, since it was sent or since the last result arrived,
-whichever was later.
+A worker of concurrency 1 runs its calls in order. Of one with a journal, the first call that is neither answered nor in
+the journal may be running, since it was sent or the last result arrived; of one without, any call of the first frame.
 """
 
 from __future__ import annotations
@@ -33,7 +32,9 @@ from stoker_runtime.frames import (
     ResultsHeader,
     pack,
 )
+from stoker_runtime.held_results import Held, HeldResults
 from stoker_runtime.invocation import Invocation
+from stoker_runtime.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,13 @@ class ReplicaLink(asyncio.BufferedProtocol):
         concurrency: int = 1,
         on_lost: Callable[[ReplicaLink, str], None] | None = None,
         on_timeout: Callable[[ReplicaLink], None] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.replica_id = replica_id
         self.concurrency = concurrency
+        self.journal = journal
+        """Where the worker keeps what it has finished and not sent; closed with the link."""
+        self._held = HeldResults(journal, self._on_held) if journal is not None else None
         self.on_lost = on_lost
         """Called once with the reason when the socket closes, after the owner has taken the calls back."""
         self.on_timeout = on_timeout
@@ -137,9 +142,10 @@ class ReplicaLink(asyncio.BufferedProtocol):
         concurrency: int = 1,
         on_lost: Callable[[ReplicaLink, str], None] | None = None,
         on_timeout: Callable[[ReplicaLink], None] | None = None,
+        journal: Journal | None = None,
     ) -> ReplicaLink:
         """Take over the platform's end of a loaded worker's socket."""
-        link = cls(replica_id, concurrency=concurrency, on_lost=on_lost, on_timeout=on_timeout)
+        link = cls(replica_id, concurrency=concurrency, on_lost=on_lost, on_timeout=on_timeout, journal=journal)
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=sock)
         return link
 
@@ -154,10 +160,23 @@ class ReplicaLink(asyncio.BufferedProtocol):
         found = (self.in_flight.get(call_id) for call_id in range(frame.first_id, frame.last_id + 1))
         return [invocation for invocation in found if invocation is not None]
 
-    def take_in_flight(self) -> tuple[list[Invocation], list[Invocation]]:
+    def may_be_running(self) -> list[Invocation]:
+        """The calls that may run now."""
+        if self.concurrency > 1:
+            return list(self.in_flight.values())
+        calls = self.calls_of(self.frames[0]) if self.frames else []
+        return calls if self.journal is None or self.frames[0].batched else calls[:1]
+
+    def take_in_flight(self, now_ns: int) -> tuple[list[Invocation], list[Invocation]]:
         """Everything unanswered, as (may have started, not started); the link forgets it."""
         started: list[Invocation] = []
-        if self.concurrency == 1 and self.frames:
+        if self.journal is not None:
+            if self.owner is not None:
+                self._answer_held(self.owner, self.journal.results(), now_ns)
+            # results that were sent and not read are of calls that ran: so it is what began that counts
+            last_id = self.journal.started_id()
+            started = [call for call_id, call in self.in_flight.items() if call_id <= last_id]
+        elif self.concurrency == 1 and self.frames:
             started = self.calls_of(self.frames[0])
         elif self.concurrency > 1:
             started = list(self.in_flight.values())
@@ -180,6 +199,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
         self._next_id += size
         self.last_used_ns = now_ns
         self.frames.append(SentFrame(first_id, size, batched, cost, now_ns))
+        if self._held is not None and not batched and size > 1:
+            self._held.watch()
         self._write(pack(FrameKind.CALLS, CallsHeader(batched, headers), *[call.body for call in calls]))
 
     def send_each(self, calls: Sequence[Invocation], *, now_ns: int) -> None:
@@ -196,6 +217,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
             buffers += (PREFIX.pack(length, _CALLS, len(header)), header, body)
         self._next_id = call_id
         self.last_used_ns = now_ns
+        if self._held is not None and len(in_flight) > 1:
+            self._held.watch()
         self._write(buffers)
 
     def cancel(self, invocation: Invocation) -> None:
@@ -340,6 +363,18 @@ class ReplicaLink(asyncio.BufferedProtocol):
         if sent.open == 0:
             owner.on_frame_answered(self, sent, now_ns)
 
+    def _on_held(self, held: Held) -> None:
+        owner = self.owner
+        if owner is not None and not self.is_lost:
+            self._answer_held(owner, held, owner.on_readable(self))
+            owner.on_settled(self)
+
+    def _answer_held(self, owner: LinkOwner, held: Held, now_ns: int) -> None:
+        for result, body in held:
+            invocation = self.in_flight.pop(result.call_id, None) if result.body_bytes == len(body) else None
+            if invocation is not None:
+                self._answer(owner, invocation, result, body, now_ns)
+
     def _on_chunk(self, owner: LinkOwner, frame: Frame) -> None:
         chunk = self._decode_chunk(frame.header)
         invocation = self.in_flight.get(chunk.call_id)
@@ -357,5 +392,9 @@ class ReplicaLink(asyncio.BufferedProtocol):
             self._transport.abort()
         if self.owner is not None:
             self.owner.on_lost(self, reason)
+        if self._held is not None:
+            self._held.stop()
+        if self.journal is not None:
+            self.journal.close()
         if self.on_lost is not None:
             self.on_lost(self, reason)

@@ -16,6 +16,7 @@ from pathlib import Path
 from stoker.options import FunctionOptions
 from stoker_runtime.environment_build import BuiltEnvironment
 from stoker_runtime.frames import LoadedHeader
+from stoker_runtime.journal import Journal
 from stoker_runtime.log_collector import CapturedOutput
 from stoker_runtime.process_memory import proportional_bytes
 from stoker_runtime.zygote_client import ForkedWorker, WorkerExit
@@ -45,7 +46,14 @@ class StartOrder:
 class ReplicaProcess:
     """A loaded worker. ``socket`` is the platform's end: whoever takes it closes it."""
 
-    def __init__(self, replica_id: str, forked: ForkedWorker, sock: socket.socket, output: CapturedOutput) -> None:
+    def __init__(
+        self,
+        replica_id: str,
+        forked: ForkedWorker,
+        sock: socket.socket,
+        output: CapturedOutput,
+        journal: Journal | None = None,
+    ) -> None:
         self.replica_id = replica_id
         self.pid = forked.pid
         self.phases_ns: dict[str, int] = {}
@@ -53,6 +61,9 @@ class ReplicaProcess:
         self.memory_bytes = 0
         self.schema_json = b""
         self.streams = False
+        self.journal: Journal | None = None
+        """Where the worker keeps results that it has not sent; None: it sends each at once. Closed by its link."""
+        self._unused_journal = journal
         self._forked = forked
         self._socket = sock
         self._owns_socket = False
@@ -102,6 +113,8 @@ class ReplicaProcess:
         self.memory_bytes = loaded.memory_bytes
         self.schema_json = loaded.schema_json
         self.streams = loaded.streams
+        if loaded.journals:
+            self.journal, self._unused_journal = self._unused_journal, None
         self._owns_socket = True
 
     def bury(self, ended: WorkerExit) -> None:
@@ -109,5 +122,7 @@ class ReplicaProcess:
         os.close(self._forked.pidfd)
         if self._owns_socket:
             self._socket.close()
+        if self._unused_journal is not None:
+            self._unused_journal.close()
         if not self._ended.done():
             self._ended.set_result(ended)

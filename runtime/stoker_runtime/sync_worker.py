@@ -1,7 +1,8 @@
 """The worker of functions that run one call at a time: a blocking loop in the main thread, no event loop.
 
 The rule that must not break: every call that arrives gets exactly one result (a stream: chunks, then its end), and
-results do not wait longer than a millisecond for their frame mates.
+results do not wait longer than a millisecond for other short calls. What waits is in the journal, where the platform
+finds it should a call turn out long, or should this process die.
 """
 
 from __future__ import annotations
@@ -40,13 +41,15 @@ from stoker_runtime.frames import (
     ChunkHeader,
     CreditHeader,
     FrameKind,
-    ResultsHeader,
     ResultStatus,
+    encode_result,
+    pack_results,
 )
+from stoker_runtime.journal import JournalWriter
 from stoker_runtime.result_codec import encode
 from stoker_runtime.running_call import begin_call, call_scope, end_call
 
-_FLUSH_AFTER_NS: Final = 1_000_000
+_FLUSH_AFTER_NS: Final = 500_000
 _CALLS: Final = int(FrameKind.CALLS)
 _decode_calls: Final = msgspec.msgpack.Decoder(CallsHeader).decode
 _decode_cancel: Final = msgspec.msgpack.Decoder(CancelHeader).decode
@@ -80,12 +83,17 @@ def by_method(calls: list[Call]) -> Iterator[list[Call]]:
 class SyncWorker:
     """Runs calls in the main thread until told to stop."""
 
-    def __init__(self, channel: Channel, entries: Entries, *, is_batched: bool) -> None:
+    def __init__(
+        self, channel: Channel, entries: Entries, *, is_batched: bool, journal: JournalWriter | None = None
+    ) -> None:
         self._channel = channel
         self._entries = entries
         self._is_batched = is_batched
         self._waiting: deque[Frame] = deque()
+        self._journal = journal
         self._results: list[Result] = []
+        self._encoded: list[bytes] = []
+        """Headers of ``_results``, as far as the journal holds them."""
         self._flushed_ns = 0
         self._canceled: set[int] = set()
         self._credit: dict[int, int] = {}
@@ -98,7 +106,6 @@ class SyncWorker:
         try:
             while True:
                 self._run_frame(self._next_calls())
-                self._flush()
         except StopWorker:
             return
         finally:
@@ -106,6 +113,7 @@ class SyncWorker:
 
     def _next_calls(self) -> Frame:
         while not self._waiting:
+            self._flush()
             if self._is_stopping:
                 raise StopWorker
             self._is_idle = True
@@ -134,15 +142,18 @@ class SyncWorker:
 
     def _run_frame(self, frame: Frame) -> None:
         header, calls = split_calls(frame)
-        self._flushed_ns = monotonic_ns()
+        if not self._results:
+            self._flushed_ns = monotonic_ns()
         if header.batched or self._is_batched:
             for group in by_method(calls) if header.batched else ([call] for call in calls):
                 self._run_batch(group)
-                self._flush_if_due()
+                self._flush()
         else:
+            last = calls[-1][0] if calls else None
             for call, body in calls:
                 self._run_single(call, body)
-                self._flush_if_due()
+                if call is not last or self._waiting:
+                    self._keep_or_flush()
         if self._canceled:
             self._canceled.difference_update(call.call_id for call, _ in calls)
 
@@ -150,6 +161,8 @@ class SyncWorker:
         if call.call_id in self._canceled:
             self._results.append(ended(call, ResultStatus.CANCELED, Timing()))
             return
+        if self._journal is not None:
+            self._journal.start(call.call_id)
         try:
             entry = entry_for(self._entries, call)
         except InvalidArguments as error:
@@ -171,6 +184,8 @@ class SyncWorker:
                 self._results.append(ended(call, ResultStatus.CANCELED, Timing()))
         if not live:
             return
+        if self._journal is not None:
+            self._journal.start(max(call.call_id for call, _ in live))
         try:
             entry = entry_for(self._entries, live[0][0])
         except InvalidArguments as error:
@@ -229,17 +244,30 @@ class SyncWorker:
             header = ChunkHeader(call.call_id, encoded.content_type, len(encoded.body))
             self._channel.send(FrameKind.CHUNK, header, encoded.body)
 
-    def _flush_if_due(self) -> None:
-        if monotonic_ns() - self._flushed_ns > _FLUSH_AFTER_NS:
+    def _keep_or_flush(self) -> None:
+        """Before another call starts: what is finished must not be lost with it, nor wait long for it."""
+        is_due = monotonic_ns() - self._flushed_ns > _FLUSH_AFTER_NS
+        if self._journal is None or is_due:
             self._flush()
-            self._poll()
+            if is_due:
+                self._poll()
+            return
+        for header, body in self._results[len(self._encoded) :]:
+            encoded = encode_result(header)
+            if not self._journal.add(encoded, body):
+                self._flush()
+                return
+            self._encoded.append(encoded)
 
     def _flush(self) -> None:
-        if self._results:
-            results, self._results = self._results, []
-            self._channel.send(
-                FrameKind.RESULTS, ResultsHeader([header for header, _ in results]), *[body for _, body in results]
-            )
+        results, encoded = self._results, self._encoded
+        if not results:
+            return
+        encoded += [encode_result(header) for header, _ in results[len(encoded) :]]
+        self._channel.send_buffers(pack_results(encoded, [body for _, body in results]))
+        self._results, self._encoded = [], []
+        if self._journal is not None:
+            self._journal.clear()
         self._flushed_ns = monotonic_ns()
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:

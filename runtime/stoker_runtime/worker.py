@@ -35,6 +35,7 @@ from stoker_runtime.frames import (
     ProgressHeader,
 )
 from stoker_runtime.fresh_state import reseed, size_thread_pools
+from stoker_runtime.journal import JournalWriter
 from stoker_runtime.json_schema import function_schema
 from stoker_runtime.process_memory import proportional_bytes
 from stoker_runtime.remote_error import describe
@@ -65,12 +66,12 @@ class _Loading:
         self.phases_ns[self.phase] = self.phases_ns.get(self.phase, 0) + monotonic_ns() - self._since_ns
 
 
-def run_worker(sock: socket.socket) -> NoReturn:
+def run_worker(sock: socket.socket, journal: int | None = None) -> NoReturn:
     """Be a worker on this socket, in this freshly forked process; never returns."""
     status = 0
     try:
         stdio.capture()
-        status = _live(sock)
+        status = _live(sock, journal)
     except PlatformGone:
         pass
     except BaseException as error:  # the top of the process: say it in the log and leave
@@ -80,7 +81,7 @@ def run_worker(sock: socket.socket) -> NoReturn:
         os._exit(status)  # tearing an interpreter down takes 0.4 s with torch
 
 
-def _live(sock: socket.socket) -> int:
+def _live(sock: socket.socket, journal: int | None) -> int:
     channel = Channel(sock)
     loading = _Loading(channel)
     frame = channel.receive()
@@ -103,12 +104,13 @@ def _live(sock: socket.socket) -> int:
             proportional_bytes(os.getpid()),
             function_schema(_public(entries), entries.default.name if entries.default else None),
             entries.default.streams if entries.default else False,
+            journal is not None and _is_sync(entries, options),
         )
     except BaseException as error:  # of user code, or a refusal of ours: it travels as data
         channel.send(FrameKind.LOAD_FAILED, _failure(loading.phase, error))
         return LOAD_FAILED_STATUS
     channel.send(FrameKind.LOADED, loaded)
-    _serve(sock, channel, entries, options, loop)
+    _serve(sock, channel, entries, options, loop, journal)
     for hook in entries.exit:
         _run_hook(hook, loop)
     return 0
@@ -133,6 +135,7 @@ def _serve(
     entries: Entries,
     options: FunctionOptions,
     loop: asyncio.AbstractEventLoop | None,
+    journal: int | None,
 ) -> None:
     is_batched = options.batch is not None
     if loop is not None and entries.is_async:
@@ -145,7 +148,13 @@ def _serve(
     elif options.concurrency > 1:
         ThreadedWorker(channel, entries, concurrency=options.concurrency).run()
     else:
-        SyncWorker(channel, entries, is_batched=is_batched).run()
+        writer = None if journal is None else JournalWriter(journal)
+        SyncWorker(channel, entries, is_batched=is_batched, journal=writer).run()
+
+
+def _is_sync(entries: Entries, options: FunctionOptions) -> bool:
+    """One call at a time, without a loop."""
+    return not entries.is_async and options.concurrency <= 1
 
 
 def _warm_up(

@@ -23,6 +23,7 @@ from stoker_runtime.cgroups import WorkerGroup, make_group, remove_stale_groups
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.environment_build import BuiltEnvironment
 from stoker_runtime.frames import LoadedHeader
+from stoker_runtime.journal import Journal
 from stoker_runtime.load_exchange import exchange, start_error
 from stoker_runtime.log_collector import CapturedOutput, LogCollector
 from stoker_runtime.replica_process import ReplicaProcess, StartOrder
@@ -41,6 +42,7 @@ class _Berth:
     slot: int
     socket: socket.socket
     output: CapturedOutput
+    journal: Journal
     scratch: Path
     group: WorkerGroup
 
@@ -113,11 +115,12 @@ class WorkerFactory:
             slot=self._take_slot(),
             socket=ours,
             output=output,
+            journal=Journal(),
             scratch=order.scratch_root / order.replica_id,
             group=make_group(order.replica_id, order.memory_limit_bytes),
         )
         fork = Fork(order.replica_id, user_id_for(berth.slot), str(berth.scratch), berth.group.procs)
-        forking = asyncio.ensure_future(zygote.fork(fork, [theirs.fileno(), stdout, stderr]))
+        forking = asyncio.ensure_future(zygote.fork(fork, [theirs.fileno(), stdout, stderr, berth.journal.fileno()]))
         try:
             return berth, await asyncio.shield(forking)
         except asyncio.CancelledError:
@@ -128,6 +131,7 @@ class WorkerFactory:
             raise StartFailed(f"no worker could be forked: {error}", start_phase="fork") from error
         finally:
             theirs.close()
+            berth.journal.forget_file()
             os.close(stdout)
             os.close(stderr)
 
@@ -146,11 +150,12 @@ class WorkerFactory:
 
     def _release(self, berth: _Berth) -> None:
         berth.socket.close()
+        berth.journal.close()
         berth.group.remove()
         self._slots.discard(berth.slot)
 
     def _adopt(self, order: StartOrder, forked: ForkedWorker, berth: _Berth) -> ReplicaProcess:
-        replica = ReplicaProcess(order.replica_id, forked, berth.socket, berth.output)
+        replica = ReplicaProcess(order.replica_id, forked, berth.socket, berth.output, berth.journal)
         self._replicas.add(replica)
         burial = asyncio.get_running_loop().create_task(self._bury(replica, forked, berth, order.memory_limit_bytes))
         self._burials.add(burial)

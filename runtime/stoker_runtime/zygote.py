@@ -119,7 +119,7 @@ class Zygote:
             self._control.close()
             for pidfd in self._pid_by_pidfd:
                 os.close(pidfd)
-            worker_socket, stdout, stderr = descriptors
+            worker_socket, stdout, stderr, journal = descriptors
             os.dup2(stdout, 1)
             os.dup2(stderr, 2)
             os.close(stdout)
@@ -131,7 +131,7 @@ class Zygote:
             for name in ("HOME", "TMPDIR"):
                 os.environ[name] = order.scratch_dir
             os.environ["STOKER_REPLICA"] = order.replica_id
-            worker.run_worker(socket.socket(fileno=worker_socket))
+            worker.run_worker(socket.socket(fileno=worker_socket), journal)
         except BaseException as error:
             os.write(2, f"the worker could not be set up: {error!r}\n".encode())
         finally:

@@ -23,7 +23,7 @@ class Configure(msgspec.Struct, tag=True, array_like=True, frozen=True):
 
 
 class Fork(msgspec.Struct, tag=True, array_like=True, frozen=True):
-    """Fork a worker. Descriptors: its socket, stdout, stderr."""
+    """Fork a worker. Descriptors: its socket, stdout, stderr, its journal."""
 
     replica_id: str
     user_id: int

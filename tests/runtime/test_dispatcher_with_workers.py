@@ -42,6 +42,7 @@ class Served:
             order.replica_id,
             concurrency=self.order.options.concurrency,
             on_timeout=lambda link: process.kill(),
+            journal=process.journal,
         )
         self.links.append(link)
         self.dispatcher.attach(link)
@@ -130,6 +131,52 @@ async def test_a_crash_costs_the_running_call_alone(serve: Serve) -> None:
     done = await served.ends(*futures)
     assert isinstance(error_of(lost), WorkerLost)
     assert [value_of(call) for call in done if call is not lost] == [number for number in range(20) if number != 7]
+
+
+async def test_a_call_killed_between_others_leaves_each_of_them_run_once(serve: Serve, tmp_path: Path) -> None:
+    source = (
+        "import os, signal\ndef note(x, log):\n"
+        "    file = os.open(log, os.O_WRONLY | os.O_APPEND)\n    os.write(file, b'%d\\n' % x)\n    os.close(file)\n"
+        "    if x == 30: os.kill(os.getpid(), signal.SIGKILL)\n    return x"
+    )
+    log = tmp_path / "ran"
+    log.touch(0o666)
+    tmp_path.chmod(0o777)
+    log.chmod(0o666)
+    served = await serve(source, "note", max_queue_depth=5000)
+    await served.ends(*[served.submit({"x": -1, "log": str(log)}) for _ in range(50)])
+    futures = [served.submit({"x": number, "log": str(log)}) for number in range(60)]
+    await served.ends(futures[30])
+    await served.add_replica()
+    done = await served.ends(*futures)
+    assert [isinstance(error_of(call), WorkerLost) for call in done] == [number == 30 for number in range(60)]
+    ran = [int(line) for line in log.read_text().split()]
+    assert [number for number in ran if number >= 0] == list(range(60))
+
+
+async def test_what_is_finished_does_not_wait_for_a_long_call_behind_it(serve: Serve, tmp_path: Path) -> None:
+    source = (
+        "import socket\ndef wait(x):\n    if isinstance(x, int): return x\n"
+        "    with socket.create_connection(('127.0.0.1', x['port'])) as far: return len(far.recv(1))"
+    )
+    ended = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        served = await serve(source, "wait", max_queue_depth=5000)
+        await served.ends(*[served.submit({"x": 0}) for _ in range(200)])
+        quick = [served.submit({"x": number}) for number in range(5)]
+        long = served.submit({"x": {"port": port}})
+        done = await served.ends(*quick)
+        is_long_over = long.done()
+        ended.set()
+        await served.ends(long)
+    assert [value_of(call) for call in done] == list(range(5))
+    assert not is_long_over
 
 
 async def test_a_call_past_timeout_is_replaced_and_the_next_one_runs(serve: Serve) -> None:

@@ -114,7 +114,9 @@ class LocalBackend:
         phases_ns = {"place": monotonic_ns() - began_ns}
         process = await self._factory.start(start, on_phase)
         try:
-            link = await ReplicaLink.open(process.socket, order.replica_id, concurrency=plan.options.concurrency)
+            link = await ReplicaLink.open(
+                process.socket, order.replica_id, concurrency=plan.options.concurrency, journal=process.journal
+            )
         except BaseException:
             process.kill()
             raise
