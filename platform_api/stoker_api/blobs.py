@@ -15,6 +15,7 @@ from typing import Final
 
 from stoker.errors import BundleTampered, NotFound
 from stoker.signing import bundle_sha256
+from stoker_api.stores.failures import StorageFailed
 
 _SHA256_CHARS: Final = 64
 _HEX: Final = frozenset("0123456789abcdef")
@@ -48,17 +49,20 @@ class BlobStore:
         path = self._path(sha256)
         if path.exists() and path.read_bytes() == data:
             return sha256
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = path.with_name(f".{sha256}.{secrets.token_hex(4)}")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(draft, path)
-        except BaseException:
+        except BaseException as error:
             draft.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                hint = "Free some space on its disk, then try again."
+                raise StorageFailed(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from error
             raise
         for folder in (path.parent, self._folder):
             _sync_folder(folder)

@@ -11,6 +11,7 @@ import pytest
 
 from stoker.errors import BundleTampered, NotFound
 from stoker_api.blobs import BlobStore
+from stoker_api.stores.failures import StorageFailed
 
 
 def files(folder: Path) -> list[Path]:
@@ -52,7 +53,7 @@ async def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageFailed, match="No space"):
         await BlobStore(tmp_path).put(b"content")
     assert files(tmp_path) == []
 

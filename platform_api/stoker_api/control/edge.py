@@ -123,6 +123,7 @@ def takes(model: type[BaseModel]) -> dict[str, Any]:
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"description": "A problem document says what to change", "content": {PROBLEM_TYPE: {}}},
+    "5XX": {"description": "A problem document says whether to try again", "content": {PROBLEM_TYPE: {}}},
 }
 
 

@@ -55,7 +55,13 @@ class BundleSpec(_Spec):
     signature: str
 
 
-@router.post("", status_code=201, openapi_extra=takes(SourceSpec), summary="Register a function")
+@router.post(
+    "",
+    status_code=201,
+    responses={200: {"description": "Nothing changed"}},
+    openapi_extra=takes(SourceSpec),
+    summary="Register a function",
+)
 async def register(request: Request, response: Response, platform: PlatformDep, dry_run: bool = True) -> Json:
     """JSON with ``source``, or multipart with ``spec`` and ``bundle``. 200: nothing changed."""
     grant_for(request, Scope.DEPLOY)  # before a byte of the body is read

@@ -240,7 +240,6 @@ class InvokeCycle:
 
     def _on_done(self, invocation: Invocation) -> None:
         outcome = self.observe(invocation)
-        self._invocation = None  # it refers back to this cycle, and both would wait for the garbage collector
         if self.disconnected:
             return
         body = outcome.body

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from stoker.errors import Conflict
+from stoker_api.stores.failures import StorageFailed
 
 T = TypeVar("T")
 _HERE: Final = "stoker_api.stores.sqlite"
@@ -60,13 +61,15 @@ class Database:
         connection = self._connection
         if connection is None:
             raise Conflict(f"the database {self._path} is closed")
-        connection.execute(begin)
         try:
+            connection.execute(begin)
             result = work(connection)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise _failure(self._path, error) from error
             raise
         return result
 
@@ -87,6 +90,10 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _failure(path: Path, error: Exception) -> StorageFailed:
+    return StorageFailed(f"{path} cannot be used: {error}", hint="Free some space on its disk, then try again.")
 
 
 def statements(name: str) -> dict[str, str]:
