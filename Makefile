@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint unit bench clean install examples-env
+.PHONY: demo test lint unit bench soak clean install examples-env
 
 install: $(VENV)/.dev
 $(VENV)/.base: pyproject.toml
@@ -36,6 +36,11 @@ test: lint examples-env unit
 
 bench: install
 	$(BIN)/python -m benchmarks --short
+
+MINUTES ?= 10
+SEED ?= 1
+soak: install
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
