@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
+from stoker.batch_form import BatchForm
 from stoker.errors import InvalidArguments, PreflightFailed
 from stoker.shapes import ClassShape, shape_of
 
@@ -29,7 +30,15 @@ class LocalRun:
             return entry(*args, **kwargs)
         lists = {name: [value] for name, value in _with_defaults(entry, args, kwargs).items()}
         result = entry(*([value] for value in args), **lists)
-        return _one_later(result) if inspect.isawaitable(result) else one_of_batch(result)
+        if inspect.isawaitable(result):
+            return _one_later(result)
+        try:
+            return one_of_batch(result)
+        except PreflightFailed:
+            alone = BatchForm(entry).answers_of([lambda: entry(*args, **kwargs)])
+            if alone is None:
+                raise
+            return alone[0]
 
     def _entry(self, method: str) -> Callable[..., object]:
         if not isinstance(self._target, type):

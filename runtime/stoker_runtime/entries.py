@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from stoker.batch_form import BatchForm
 from stoker.errors import PreflightFailed
 from stoker.shapes import CALL, CallableShape, ClassShape, Kind, shape_of
 from stoker_runtime.signature import Binder
@@ -23,6 +24,7 @@ class Entry:
     call: Callable[..., object]
     kind: Kind
     binder: Binder
+    batch_form: BatchForm
 
     @property
     def streams(self) -> bool:
@@ -94,4 +96,6 @@ def _entry(name: str, call: Callable[..., object], is_batched: bool) -> Entry:
             f"a batched function must return a list, but {name or 'the function'} is a {kind.value.replace('_', ' ')}",
             hint="Remove batch=..., or return a list instead of yielding.",
         )
-    return Entry(name=name, call=call, kind=kind, binder=Binder(call, is_batched=is_batched))
+    return Entry(
+        name=name, call=call, kind=kind, binder=Binder(call, is_batched=is_batched), batch_form=BatchForm(call)
+    )

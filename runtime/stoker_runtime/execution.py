@@ -6,10 +6,12 @@ and an item that cannot be decoded or encoded never fails its batch mates.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from stoker.batch_form import each_alone
 from stoker.errors import InvalidArguments, UnsupportedContent
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.codec import Body, decode, decode_json
@@ -150,6 +152,8 @@ class BatchRun:
 
     def call(self) -> object:
         """Run user code with one list per parameter. For an async entry the result is to be awaited."""
+        if self._entry.batch_form.is_for_one:
+            return each_alone(self._each())
         columns = self._columns()
         first = [columns.pop(name) for name in self._entry.binder.positional_only if name in columns]
         return self._entry.call(*first, **columns)
@@ -175,13 +179,16 @@ class BatchRun:
         """Each item gets its own value, or the Exception that stands in its place."""
         self._execute_ns = execute_ns
         values = _as_list(value)
-        if values is None or len(values) != len(self._calls):
-            wanted = f"a list of {len(self._calls)}"
-            got = f"a {type(value).__name__}" + (f" of {len(values)}" if values is not None else "")
-            error = WrongBatchResult(f"a batched function must return {wanted} for {wanted} items, got {got}")
-            for call in self._calls:
-                self.results.append(failed(call, error, self._timing(), self._size))
-            return self.results
+        if values is not None and len(values) == len(self._calls):
+            self._entry.batch_form.took_lists()
+        else:
+            error = _wrong_result(value, values, len(self._calls))
+            values = self._entry.batch_form.answers_of(self._each())
+            if values is None:
+                for call in self._calls:
+                    self.results.append(failed(call, error, self._timing(), self._size))
+                return self.results
+            sys.stderr.write(f"called item by item from now on, which gains nothing from batch=: {error}\n")
         for call, item in zip(self._calls, values, strict=True):
             if isinstance(item, BaseException):
                 self.results.append(failed(call, item, self._timing(), self._size))
@@ -200,6 +207,15 @@ class BatchRun:
             self._calls.append(call)
             self._items.append(item)
 
+    def _each(self) -> list[Callable[[], object]]:
+        return [self._alone(item) for item in self._items]
+
+    def _alone(self, item: dict[str, object]) -> Callable[[], object]:
+        names = self._entry.binder.positional_only
+        first = [item[name] for name in names if name in item]
+        rest = {name: value for name, value in item.items() if name not in names}
+        return lambda: self._entry.call(*first, **rest)
+
     def _columns(self) -> dict[str, list[object]]:
         # a parameter that no item names is a list as well, or it would change its type with who shares the batch
         defaults = self._entry.binder.defaults
@@ -208,6 +224,12 @@ class BatchRun:
 
     def _timing(self) -> Timing:
         return Timing(self._decode_ns, self._execute_ns)
+
+
+def _wrong_result(value: object, values: list[object] | None, count: int) -> WrongBatchResult:
+    got = f"a {type(value).__name__}" + (f" of {len(values)}" if values is not None else "")
+    items = "1 item" if count == 1 else f"{count} items"
+    return WrongBatchResult(f"a batched function must return a list of {count} for a list of {items}, got {got}")
 
 
 def _as_list(value: object) -> list[object] | None:

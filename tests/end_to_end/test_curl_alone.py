@@ -15,6 +15,7 @@ SPEC = {
     "source": "def double(x): return x * 2",
     "handler": "double",
     "options": {
+        "batch": {"max_batch_size": 8},
         "scaling": {"min_replicas": 0, "keep_alive_s": 30},
         "timeout_s": 10,
         "environment": {"python_packages": [], "preload": []},

@@ -57,6 +57,12 @@ def test_a_default_is_a_list_too_in_a_batched_function() -> None:
     assert (add.local(2), add.local(2, 3), add.local(x=2, y=4)) == (3, 5, 6)
 
 
+def test_a_function_for_one_item_takes_one_locally_too() -> None:
+    double = stoker.function(name="double", batch=stoker.Batch())(lambda x: x * 2)
+
+    assert double.local(21) == 42
+
+
 def test_a_batch_of_wrong_length_is_told() -> None:
     wrong = stoker.function(name="wrong", batch=stoker.Batch())(lambda items: [*items, 1])
     with pytest.raises(PreflightFailed, match="one result per item"):

@@ -164,6 +164,24 @@ async def test_every_parameter_of_a_batch_is_a_list_whoever_names_it(start: Star
     assert [answer.value for answer in mixed] == [[6, "list"], [3, "list"]]
 
 
+async def test_a_function_for_one_item_is_called_item_by_item_under_batch(start: Start) -> None:
+    caller = await start(
+        "def half(x): return 10 // x if isinstance(x, int) else 0", "half", batch={"max_batch_size": 8}
+    )
+    await caller.call_many([5], batched=True)
+    answers = await caller.call_many([5, 0, 2], batched=True)
+    assert [answers[0].value, answers[2].value] == [2, 5]
+    assert answers[1].error.type == "builtins.ZeroDivisionError"
+
+
+async def test_code_for_lists_is_never_called_with_single_items(start: Start) -> None:
+    caller = await start(
+        "def lengths(texts): return [len(t) for t in texts if t]", "lengths", batch={"max_batch_size": 8}
+    )
+    answers = await caller.call_many(["abc", ""], batched=True)
+    assert all("list of 2" in answer.error.message for answer in answers)
+
+
 async def test_a_generator_streams_and_waits_for_credit(start: Start) -> None:
     caller = await start("def count(n):\n    for i in range(n): yield {'i': i}", "count")
     answer = await caller.call(100)
