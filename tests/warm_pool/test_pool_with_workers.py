@@ -161,6 +161,7 @@ async def test_a_replica_over_its_memory_is_ended_with_the_reason(tmp_path: Path
         assert isinstance(error, WorkerLost)
         assert "out of memory" in error.detail
         assert error.hint is not None
+        await until_gone(pool)
         assert pool.stats.out_of_memory == 1
 
 
