@@ -164,7 +164,9 @@ class ReplicaLink(asyncio.BufferedProtocol):
         """The calls that may run now."""
         if self.concurrency > 1:
             return list(self.in_flight.values())
-        calls = self.calls_of(self.frames[0]) if self.frames else []
+        if not self.frames:
+            return []
+        calls = self.calls_of(self.frames[0])
         return calls if self.journal is None or self.frames[0].batched else calls[:1]
 
     def take_in_flight(self, now_ns: int) -> tuple[list[Invocation], list[Invocation]]:

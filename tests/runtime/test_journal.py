@@ -9,6 +9,7 @@ import pytest
 
 from stoker_runtime.frames import ResultHeader, encode_result
 from stoker_runtime.journal import SIZE_BYTES, Journal, JournalWriter
+from stoker_runtime.replica_link import ReplicaLink
 
 
 @pytest.fixture
@@ -81,3 +82,7 @@ def test_a_closed_journal_is_empty(journal: Journal, writer: JournalWriter) -> N
 
     assert journal.results() == []
     assert journal.started_id() == 0
+
+
+def test_a_link_that_holds_nothing_runs_nothing(journal: Journal) -> None:
+    assert ReplicaLink("echo-1", concurrency=1, journal=journal).may_be_running() == []
