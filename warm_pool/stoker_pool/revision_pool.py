@@ -194,8 +194,9 @@ class RevisionPool:
         decision = decide(self._view(now_s), self._limits(), self._peaks, window_s, now_s)
         self._peaks = decision.peaks
         missing = decision.desired - self.live_count
-        if missing > 0 and not is_open:
-            self._start(min(missing, self._scaling.max_replicas - len(self.replicas.members)))
+        startable = min(missing, self._scaling.max_replicas - len(self.replicas.members))
+        if startable > 0 and not is_open:
+            self._start(startable)
         else:
             self._parts.room.leave_line(self)
             self._shrink(-missing, now_s)

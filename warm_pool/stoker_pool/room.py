@@ -1,9 +1,10 @@
 """Finds room for starts: takes what is free, evicts idle replicas, and lets the rest wait in line.
 
-The rule that must not break: who finds no room is told again as soon as any may have appeared; nobody polls. A busy
-replica is never evicted. Two kinds are drained instead (they finish what they hold, and their callers go on being
-held): those of an older revision when a newer one of the same function has no room beside it, and surplus ones of a
-revision that has several while the asker has none.
+The rule that must not break: who finds no room is told again as soon as any may have appeared, and room goes to who
+waited for it longest, else the owner of a replica that was drained for another would take it back for ever. Nobody
+polls. A busy replica is never evicted. Two kinds are drained instead (they finish what they hold, and their callers go
+on being held): those of an older revision when a newer one of the same function has no room beside it, and surplus ones
+of a revision that has several while the asker has none.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ class RoomKeeper:
         if not asker.is_pressed and self._calls_wait_for(asker, need):
             self._waiting.setdefault(id(asker), (asker, need))
             return NoRoom()
+        if owed := self._owed_before(asker, need):
+            self._waiting.setdefault(id(asker), (asker, need))
+            for earlier in owed:
+                earlier.wake()
+            return NoRoom()
         found = self._ledger.acquire(replica_id, need)
         if isinstance(found, NoRoom) and found.reason is not None and need.gpu:
             self._ledger.update_devices(self._read_devices().devices)
@@ -103,8 +109,9 @@ class RoomKeeper:
         return found
 
     def leave_line(self, asker: Asker) -> None:
-        """It wants no room any more."""
-        self._waiting.pop(id(asker), None)
+        """It wants no room any more, or has it: the next in line ask again."""
+        if self._waiting.pop(id(asker), None) is not None:
+            self.nudge()
 
     def release(self, replica_id: str) -> None:
         """Nothing of a replica is left."""
@@ -130,6 +137,19 @@ class RoomKeeper:
             and bool(set(other_need.gpu) & set(need.gpu) or other_need.gpu == need.gpu)
             for other, other_need in self._waiting.values()
         )
+
+    def _owed_before(self, asker: Asker, need: Need) -> list[Asker]:
+        """Who came earlier for calls and finds room now, where nothing would be left of it for the asker."""
+        loads = self._ledger.loads()
+        owed: list[Asker] = []
+        for other, other_need in self._waiting.values():
+            if other is asker:
+                break
+            found = place(other_need, loads)
+            if other.is_pressed and isinstance(found, Placement):
+                owed.append(other)
+                loads = [_with(load, found) for load in loads]
+        return owed if owed and isinstance(place(need, loads), NoRoom) else []
 
     def _make_room(self, asker: Asker, need: Need) -> None:
         occupants = list(self._occupants())
@@ -165,6 +185,11 @@ class RoomKeeper:
             DeviceLoad(device=load.device, used_bytes=max(load.used_bytes - freed.get(load.device.id, 0), 0))
             for load in self._ledger.loads()
         ]
+
+
+def _with(load: DeviceLoad, placed: Placement) -> DeviceLoad:
+    taken_bytes = placed.bytes_each if load.device in placed.devices else 0
+    return replace(load, used_bytes=load.used_bytes + taken_bytes)
 
 
 def _yields(owner: Occupant, asker: Asker) -> list[Candidate]:
