@@ -171,7 +171,7 @@ async def test_a_function_for_one_item_is_called_item_by_item_under_batch(start:
     await caller.call_many([5], batched=True)
     answers = await caller.call_many([5, 0, 2], batched=True)
     assert [answers[0].value, answers[2].value] == [2, 5]
-    assert answers[1].error.type == "builtins.ZeroDivisionError"
+    assert answers[1].error.error_type == "builtins.ZeroDivisionError"
 
 
 async def test_code_for_lists_is_never_called_with_single_items(start: Start) -> None:
