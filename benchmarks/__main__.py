@@ -1,7 +1,8 @@
-"""Every benchmark in turn: `python -m benchmarks [--short] [NAME …]`.
+"""Every benchmark in turn: `python -m benchmarks [--short] [--peers] [NAME …]`.
 
 A benchmark is a module of this folder with a `main()` and a docstring that says what it measures. Each runs in a
-process of its own, so that one cannot warm or hurt the next. The exit code is 1 if any of them failed.
+process of its own, so that one cannot warm or hurt the next. The exit code is 1 if any of them failed. `peers` installs
+other people's servers, so it runs only by name or with `--peers`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+ON_REQUEST = "peers"
 
 
 def names() -> list[str]:
@@ -32,12 +34,14 @@ def main() -> None:
     """Run what was asked for, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--peers", action="store_true", help="also beside other servers, which are installed for it")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(names())}")
     args = parser.parse_args()
     unknown = set(args.names) - set(names())
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names())}")
-    failed = [name for name in args.names or names() if not run(name, is_short=args.short)]
+    every = [name for name in names() if args.peers or name != ON_REQUEST]
+    failed = [name for name in args.names or every if not run(name, is_short=args.short)]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -34,14 +33,16 @@ def score(x):
 BAD_SHARE = 1 / 50
 
 
-async def caller(served: Served, stop_s: float, bad_share: float, seed: int, tally: Counter[str]) -> None:
+async def caller(
+    served: Served, stop_s: float, bad_share: float, seed: int, tally: Counter[str], body_form: str
+) -> None:
     """One connection that asks again as soon as it is answered."""
     parts = urlsplit(served.url)
     chance = random.Random(seed)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     while perf_counter() < stop_s:
         is_bad = chance.random() < bad_share
-        body = json.dumps({"x": -1 if is_bad else 1}).encode()
+        body = body_form.format(item=-1 if is_bad else 1).encode()
         head = f"POST {parts.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         head += "".join(f"{line}\r\n" for line in served.headers)
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -53,11 +54,13 @@ async def caller(served: Served, stop_s: float, bad_share: float, seed: int, tal
     await writer.wait_closed()
 
 
-async def run(served: Served, bad_share: float, duration_s: float, seed: int) -> Counter[str]:
+async def run(
+    served: Served, bad_share: float, duration_s: float, seed: int, body_form: str = '{{"x": {item}}}'
+) -> Counter[str]:
     """64 callers for a while."""
     tally: Counter[str] = Counter()
     stop_s = perf_counter() + duration_s
-    await asyncio.gather(*(caller(served, stop_s, bad_share, seed + number, tally) for number in range(64)))
+    await asyncio.gather(*(caller(served, stop_s, bad_share, seed + number, tally, body_form) for number in range(64)))
     return tally
 
 

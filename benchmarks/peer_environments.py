@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.peer_servers import works
 from benchmarks.serving import Served, free_port
 from benchmarks.table import process_tree
 
@@ -51,8 +52,14 @@ class Peer:
     """After the environment's `bin/`; {work} and {port} are filled in."""
     path: str = "/call"
     body: str = '{{"x": {item}}}'
+    batched_body: str = ""
+    """Its form for a work that is batched, where that is another."""
     batches: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
+
+    def body_form(self, work: str) -> str:
+        """What asks for `work`, with {item} to be filled in."""
+        return self.batched_body if self.batched_body and works.is_batched(work) else self.body
 
 
 PEERS: tuple[Peer, ...] = (
@@ -76,6 +83,7 @@ PEERS: tuple[Peer, ...] = (
         name="BentoML",
         requirements=("bentoml==1.4.40",),
         command=("bentoml", "serve", "bentoml_server:Peer", "--host", "127.0.0.1", "--port", "{port}"),
+        batched_body='{{"x": [{item}]}}',
         env={"BENTOML_DO_NOT_TRACK": "True"},
     ),
     Peer(
@@ -90,6 +98,7 @@ PEERS: tuple[Peer, ...] = (
         command=("python", "kserve_server.py", "{work}", "{port}"),
         path="/v1/models/call:predict",
         body='{{"instances": [{item}]}}',
+        env={"KSERVE_LOGLEVEL": "WARNING"},
         batches=False,
     ),
 )
@@ -133,7 +142,7 @@ def running(peer: Peer, work: str, item: object) -> Iterator[Served]:
         )
         try:
             served = Served(f"http://127.0.0.1:{port}{peer.path}", child.pid)
-            wait_until_answers(served, peer.body.format(item=json.dumps(item)), child, log_path)
+            wait_until_answers(served, peer.body_form(work).format(item=json.dumps(item)), child, log_path)
             yield served
         finally:
             stop(child)
@@ -142,8 +151,8 @@ def running(peer: Peer, work: str, item: object) -> Iterator[Served]:
 def wait_until_answers(served: Served, body: str, child: subprocess.Popen[bytes], log_path: Path) -> None:
     """Return after the first good answer; raise PeerFailed when there will be none."""
     limit_s = time.perf_counter() + START_LIMIT_S
-    reason = "no answer"
-    while time.perf_counter() < limit_s and child.poll() is None:
+    reason, errors = "no answer", 0
+    while time.perf_counter() < limit_s and child.poll() is None and errors < 20:
         request = urllib.request.Request(served.url, body.encode(), {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -151,6 +160,7 @@ def wait_until_answers(served: Served, body: str, child: subprocess.Popen[bytes]
                 return
         except urllib.error.HTTPError as error:
             reason = f"HTTP {error.code}"
+            errors += error.code == 500  # 404 and 503 are what some say while they start
         except OSError as error:
             reason = type(error).__name__
         time.sleep(0.2)

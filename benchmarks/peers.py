@@ -109,7 +109,7 @@ def serving(rival: Rival, work: str) -> Iterator[tuple[Served, str]]:
         with on_core(0):
             if rival.peer is not None:
                 served = stack.enter_context(running(rival.peer, work, ITEMS[work]))
-                body = rival.peer.body.format(item=json.dumps(ITEMS[work]))
+                body = rival.peer.body_form(work).format(item=json.dumps(ITEMS[work]))
             elif work == "embed":
                 served = stack.enter_context(embedding_platform())
             else:
@@ -190,11 +190,12 @@ def bad(rival: Rival, plan: Plan) -> dict[str, object]:
         raise PeerFailed("does not batch")
     clean: Counter[str] = Counter()
     mixed: Counter[str] = Counter()
+    form = rival.peer.body_form("score") if rival.peer else '{{"x": {item}}}'
     with serving(rival, "score") as (served, _):
-        asyncio.run(bad_items.run(served, 0.0, 1.0, 0))
+        asyncio.run(bad_items.run(served, 0.0, 1.0, 0, form))
         for number in range(plan.rounds):
-            clean += asyncio.run(bad_items.run(served, 0.0, plan.duration_s, number))
-            mixed += asyncio.run(bad_items.run(served, bad_items.BAD_SHARE, plan.duration_s, number))
+            clean += asyncio.run(bad_items.run(served, 0.0, plan.duration_s, number, form))
+            mixed += asyncio.run(bad_items.run(served, bad_items.BAD_SHARE, plan.duration_s, number, form))
     good = sum(count for name, count in mixed.items() if name.startswith("good"))
     return {
         "good items failed": f"{100 * (1 - mixed['good 200'] / good):.1f} %",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.table import RESULTS, markdown
@@ -23,6 +23,19 @@ rivals interleaved, and are medians; compare within a table, not between machine
 """
 
 
+def tables(name: str, rows: Sequence[Mapping[str, object]]) -> str:
+    """One table, or one for each value of the column `table` under the first line of the function of that name."""
+    if "table" not in rows[0]:
+        return markdown(rows)
+    tree = ast.parse((FOLDER / f"{name}.py").read_text())
+    about = {node.name: ast.get_docstring(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    parts = []
+    for table in dict.fromkeys(str(row["table"]) for row in rows):
+        own = [{key: row[key] for key in row if key != "table"} for row in rows if row["table"] == table]
+        parts.append(f"### {table}\n\n{about.get(table) or table}\n\n{markdown(own)}")
+    return "\n\n".join(parts)
+
+
 def section(name: str, document: Mapping[str, object]) -> str:
     """One benchmark: what it measures, its table, and where it was measured."""
     rows, machine = document["rows"], document["machine"]
@@ -32,7 +45,7 @@ def section(name: str, document: Mapping[str, object]) -> str:
     about = (ast.get_docstring(ast.parse(source)) or name).split("\n\n")[0].replace("\n", " ")
     place = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}"
     where = f"{document['date']}, {place}, Python {machine['python']}, GPU: {machine['gpu']}."
-    return f"## {name}\n\n{about}\n\n{markdown(rows)}\n\n{where} Again: `python -m benchmarks {name}`.\n"
+    return f"## {name}\n\n{about}\n\n{tables(name, rows)}\n\n{where} Again: `python -m benchmarks {name}`.\n"
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ import works
 
 WORK = os.environ["PEER_WORK"]
 TRAFFIC = {"timeout": works.TIMEOUT_S, "max_concurrency": works.QUEUE} if WORK == "spin" else {"timeout": 30}
+QUIET = {"access": {"enabled": False}}
 
 if works.is_batched(WORK):
 
-    @bentoml.service(workers=1, traffic=TRAFFIC)
+    @bentoml.service(workers=1, traffic=TRAFFIC, logging=QUIET)
     class Peer:
         """One work in batches."""
 
@@ -21,12 +22,12 @@ if works.is_batched(WORK):
             self.run = works.make(WORK)
 
         @bentoml.api(batchable=True, max_batch_size=works.MAX_BATCH_SIZE, max_latency_ms=10_000, route="/call")
-        def call(self, x: list[Any]) -> list[Any]:
+        def infer(self, x: list[Any]) -> list[Any]:
             return self.run(x)
 
 else:
 
-    @bentoml.service(workers=1, traffic=TRAFFIC)
+    @bentoml.service(workers=1, traffic=TRAFFIC, logging=QUIET)
     class Peer:
         """One work, one item at a time."""
 
@@ -34,5 +35,5 @@ else:
             self.run = works.make(WORK)
 
         @bentoml.api(route="/call")
-        async def call(self, x: Any) -> Any:
+        async def infer(self, x: Any) -> Any:
             return self.run([x])[0]

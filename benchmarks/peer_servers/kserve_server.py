@@ -1,8 +1,9 @@
-"""KServe's Python model server, v1 protocol, without gRPC and latency logs; it has no batcher of its own (that one is
+"""KServe's Python model server, v1 protocol, without gRPC and request logs; it has no batcher of its own (that one is
 a sidecar in the cluster)."""
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import works
@@ -26,4 +27,6 @@ class Served(Model):
 
 
 if __name__ == "__main__":
-    ModelServer(http_port=PORT, workers=1, enable_grpc=False, enable_latency_logging=False).start([Served()])
+    server = ModelServer(http_port=PORT, workers=1, enable_grpc=False, enable_latency_logging=False)
+    logging.getLogger("uvicorn.access").disabled = True
+    server.start([Served()])

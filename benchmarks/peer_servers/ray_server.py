@@ -33,10 +33,10 @@ if __name__ == "__main__":
     # every process is pinned to one core; a share of it for each keeps Ray from refusing to place them
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
     options = {"host": "127.0.0.1", "port": PORT, **({"request_timeout_s": works.TIMEOUT_S} if WORK == "spin" else {})}
-    serve.start(http_options=options)
+    serve.start(http_options=options, logging_config={"enable_access_log": False})
     limits = {"max_ongoing_requests": 8, "max_queued_requests": works.QUEUE} if WORK == "spin" else {}
     deployment = serve.deployment(Peer).options(num_replicas=1, **{"max_ongoing_requests": 128, **limits})
-    serve.run(deployment.bind(WORK), route_prefix="/call")
+    serve.run(deployment.bind(WORK), route_prefix="/call", logging_config={"enable_access_log": False})
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     serve.shutdown()
     ray.shutdown()
