@@ -142,8 +142,8 @@ def lines_of(document: dict[str, Any]) -> Iterator[str]:
         message = str(finding.get("message")).replace("builtins.", "")
         if message not in detail:
             yield f"  - {message} [{finding.get('code')}]"
-        if finding.get("fix"):
-            said.append(finding["fix"])
+        said.append(str(finding.get("fix")))
+        if finding.get("fix") and finding["fix"] not in detail:
             yield f"    fix: {finding['fix']}"
     for item in document.get("errors") or []:
         if f"{item.get('path')}: {item.get('message')}" != detail:
