@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from stoker_runtime.process_tree import tree_of
+
 ROOT: Final = Path("/sys/fs/cgroup")
 MAX_TASKS: Final = 1024
 _GROUP: Final = "stoker"
@@ -24,7 +26,19 @@ class WorkerGroup:
 
     folders: tuple[Path, ...] = ()
     procs: list[str] = field(default_factory=list)
-    """Files into which the worker writes itself."""
+    """Files into which a process is written to join."""
+
+    def adopt(self, pid: int) -> None:
+        """Bring a worker in, with whatever it has started by then.
+
+        The kernel makes the first to join wait until every core has passed a quiet point: 10 to 25 ms.
+        """
+        seen: set[int] = set()
+        while self.procs and (new := tree_of([pid]) - seen):
+            for member in new:
+                for procs in self.procs:
+                    _write(Path(procs), str(member))
+            seen |= new
 
     def was_out_of_memory(self) -> bool:
         """The kernel killed something in it for memory."""

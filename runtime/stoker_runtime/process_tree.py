@@ -40,8 +40,13 @@ def sweep_orphans(workers: Collection[int]) -> int:
 
 
 def _orphan_tree(workers: Collection[int]) -> set[int]:
+    return tree_of([pid for pid in _children(os.getpid()) if pid not in workers])
+
+
+def tree_of(roots: Collection[int]) -> set[int]:
+    """These processes and all below them, as far as they can be seen at one instant."""
     found: set[int] = set()
-    waiting = [pid for pid in _children(os.getpid()) if pid not in workers]
+    waiting = list(roots)
     while waiting:
         pid = waiting.pop()
         if pid not in found:
