@@ -36,10 +36,11 @@ class HeldResults:
             self._seen = None
             self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._look)
 
-    def stop(self) -> None:
-        """The link is gone."""
+    def close(self) -> None:
+        """The link is gone, and the journal with it."""
         if self._timer is not None:
             self._timer.cancel()
+        self._journal.close()
 
     def _look(self) -> None:
         self._timer = None

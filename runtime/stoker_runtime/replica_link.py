@@ -321,18 +321,17 @@ class ReplicaLink(asyncio.BufferedProtocol):
 
     def _on_results(self, owner: LinkOwner, frame: Frame, now_ns: int) -> None:
         results = self._decode_results(frame.header).results
-        body = frame.body
-        body_bytes = len(body)
-        is_large = body_bytes > _JOIN_BYTES
-        offset = 0
+        body_bytes = len(frame.body)
+        body: bytes | memoryview
+        body = frame.body.toreadonly() if body_bytes > _JOIN_BYTES else bytes(frame.body)  # one copy serves all
+        take, offset = self.in_flight.pop, 0
         for result in results:
             end = offset + result.body_bytes
             if not offset <= end <= body_bytes:
                 raise BrokenFrame(f"result {result.call_id} of {result.body_bytes} bytes passes the frame's end")
-            part: bytes | memoryview
-            part = body[offset:end].toreadonly() if is_large else bytes(body[offset:end])
+            part = body[offset:end]
             offset = end
-            invocation = self.in_flight.pop(result.call_id, None)
+            invocation = take(result.call_id, None)
             if invocation is not None:
                 self._answer(owner, invocation, result, part, now_ns)
 
@@ -395,8 +394,6 @@ class ReplicaLink(asyncio.BufferedProtocol):
         if self.owner is not None:
             self.owner.on_lost(self, reason)
         if self._held is not None:
-            self._held.stop()
-        if self.journal is not None:
-            self.journal.close()
+            self._held.close()
         if self.on_lost is not None:
             self.on_lost(self, reason)
