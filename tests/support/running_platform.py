@@ -117,7 +117,7 @@ class RunningPlatform:
 
     def faults(self) -> list[str]:
         """Events of its log that a fault of its own left there."""
-        lines = self.log_text().splitlines()
+        lines = [line for line in self.log_text().splitlines() if line != "Stopped."]
         return [line for line in lines if '"level": "error"' in line or '"traceback"' in line or line[:1] != "{"]
 
 
