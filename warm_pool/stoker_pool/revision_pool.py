@@ -150,6 +150,10 @@ class RevisionPool:
         return self.dispatcher.queue_depth > 0
 
     @property
+    def waited_s(self) -> float:
+        return self.dispatcher.oldest_wait_s
+
+    @property
     def has_calls(self) -> bool:
         return self.dispatcher.demand().idle_since_s is None
 

@@ -36,6 +36,11 @@ class Asker(Protocol):
         """Calls wait for it, rather than a wish to have more ready."""
         ...
 
+    @property
+    def waited_s(self) -> float:
+        """How long the oldest of what waits for it has waited."""
+        ...
+
     def wake(self) -> None:
         """There may be room now: ask again."""
         ...
@@ -199,7 +204,9 @@ def _yields(owner: Occupant, asker: Asker) -> list[Candidate]:
     surplus = owner.ready_count - max(owner.min_replicas, 1)
     chosen: list[Candidate] = []
     if (plan.namespace, plan.name) == (other.namespace, other.name):
-        if plan.number > other.number and (asker.is_pressed or owner.is_retired):
+        # the calls that a retired revision was left with came before the asker's: it serves them, is idle, and goes
+        is_owed = owner.is_retired and owner.is_pressed and owner.waited_s > asker.waited_s
+        if plan.number > other.number and (asker.is_pressed or owner.is_retired) and not is_owed:
             chosen = there
         elif asker.is_pressed:
             chosen = [candidate for candidate in there if not candidate.is_busy]

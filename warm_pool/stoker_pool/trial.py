@@ -28,6 +28,11 @@ class Trial:
         self._bundle = bundle
         self._parts = parts
         self._woken = asyncio.Event()
+        self._began_s = parts.clock.monotonic_s()
+
+    @property
+    def waited_s(self) -> float:
+        return self._parts.clock.monotonic_s() - self._began_s
 
     def wake(self) -> None:
         self._woken.set()
