@@ -71,10 +71,12 @@ class Delivery:
         invocation.encode_ns = result.encode_ns
         status = result.status
         if status == _OK:
-            self._end(
-                invocation,
-                Outcome(body, result.content_type, http_status=result.http_status, headers=result.headers or None),
-            )
+            if result.http_status or result.headers:
+                headers = result.headers or None
+                outcome = Outcome(body, result.content_type, http_status=result.http_status, headers=headers)
+            else:
+                outcome = Outcome(body, result.content_type)
+            self._end(invocation, outcome)
         elif status == _STREAM_END:
             stream = self._streams.get(id(invocation)) or CallStream(0)
             self._end(invocation, Outcome(streamed=True) if invocation.on_chunk is not None else stream.collected())

@@ -87,6 +87,11 @@ def _split_ns(invocation: Invocation) -> tuple[int, int, int, int, int, int, int
     """total, queue, cold, batch, decode, execute, encode: each >= 0, the last six summing to the first."""
     accepted_ns, done_ns, sent_ns = invocation.accepted_ns, invocation.done_ns, invocation.sent_ns
     total = done_ns - accepted_ns
+    if sent_ns >= accepted_ns and not invocation.cold_phases_ns:  # nearly every call: nothing needs to be cut to fit
+        decode, execute, encode = invocation.decode_ns, invocation.execute_ns, invocation.encode_ns
+        hop = done_ns - sent_ns - decode - execute - encode
+        if hop >= 0:
+            return total, sent_ns - accepted_ns, 0, hop, decode, execute, encode
     if total < 0:
         total = 0
     waited = min((sent_ns or done_ns) - accepted_ns, total)
