@@ -22,6 +22,7 @@ from stoker_runtime.dispatcher import Dispatcher
 from stoker_runtime.frame_buffer import FrameBuffer
 from stoker_runtime.frames import CallsHeader, FrameKind, ResultHeader, ResultsHeader, pack
 from stoker_runtime.invocation import Invocation
+from stoker_runtime.journal import Journal
 from stoker_runtime.replica_link import ReplicaLink
 
 _ROUNDS = 3
@@ -57,7 +58,7 @@ async def measure(options: FunctionOptions, body: bytes, in_flight: int, calls: 
             os._exit(0)
     theirs.close()
     ours.setblocking(False)
-    link = await ReplicaLink.open(ours, "r1", concurrency=options.concurrency)
+    link = await ReplicaLink.open(ours, "r1", concurrency=options.concurrency, journal=Journal())
     dispatcher = Dispatcher(options, 1)
     dispatcher.attach(link)
     left, ended = calls, asyncio.Event()

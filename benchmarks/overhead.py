@@ -2,8 +2,8 @@
 
 Both servers run on core 0 (all their processes), the load generator on core 1. Rounds are interleaved; figures are
 medians; ratios are taken between medians of the same run. Stoker answers with access control and receipts on, from
-one worker process. Short calls of a function declared ``idempotent`` may share frames, since a lost worker's calls can
-run again; others get a frame each, so that a crash costs only the call that ran. Both are shown.
+one worker process, for a function that is not declared ``idempotent``: short calls share frames all the same, since a
+journal in shared memory tells what a lost worker had finished and begun.
 
     python -m benchmarks.overhead [--rounds 5] [--duration-s 4] [--short]
 """
@@ -42,14 +42,13 @@ def load(served: Served, connections: int, duration_s: float, body: str = BODY) 
 
 @contextlib.contextmanager
 def servers() -> Iterator[dict[str, Served]]:
-    """The two rivals, both on core 0."""
+    """Both rivals, on core 0."""
     with contextlib.ExitStack() as stack:
         os.sched_setaffinity(0, {0})  # inherited by all that is started here
         bare = stack.enter_context(bare_uvicorn())
         one: dict[str, object] = {"scaling": {"min_replicas": 1, "max_replicas": 1}}
-        plain = stack.enter_context(stoker_platform({"echo": SOURCE}, one))
-        shared = stack.enter_context(stoker_platform({"echo": SOURCE}, {**one, "idempotent": True}))
-        yield {BARE: bare, "stoker": plain["echo"], "stoker, idempotent function": shared["echo"]}
+        stoker = stack.enter_context(stoker_platform({"echo": SOURCE}, one))
+        yield {BARE: bare, "stoker": stoker["echo"]}
 
 
 def main() -> None:
