@@ -47,8 +47,11 @@ async def caller(
         head += "".join(f"{line}\r\n" for line in served.headers)
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
-        length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        _, has_length, rest = answer.lower().partition(b"content-length:")
+        if has_length:
+            await reader.readexactly(int(rest.split(b"\r\n")[0]))
+        else:  # some peers send their errors in chunks
+            await reader.readuntil(b"0\r\n\r\n")
         tally[f"{'bad' if is_bad else 'good'} {answer[9:12].decode()}"] += 1
     writer.close()
     await writer.wait_closed()

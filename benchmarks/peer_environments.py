@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -130,11 +131,13 @@ def running(peer: Peer, work: str, item: object) -> Iterator[Served]:
     program, *rest = (part.format(work=work, port=port) for part in peer.command)
     python_path = {"PYTHONPATH": str(SERVERS), "PEER_WORK": work, "PATH": f"{folder}:{os.environ['PATH']}"}
     log_path = folder.parent / "server.log"
-    with log_path.open("wb") as log:
+    with log_path.open("wb") as log, tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as home:
+        # what a peer leaves behind goes with it
+        own_files = {"HOME": home, "TMPDIR": home, "RAY_TMPDIR": home}
         child = subprocess.Popen(
             [str(folder / program), *rest],
             cwd=SERVERS,
-            env={**os.environ, **python_path, **peer.env},
+            env={**os.environ, **python_path, **own_files, **peer.env},
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

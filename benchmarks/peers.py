@@ -215,10 +215,11 @@ def overload(rival: Rival, plan: Plan) -> dict[str, object]:
         shape = ("--rate", str(3 * capacity), "--duration-s", str(plan.overload_s), "--patience-s", "5")
         over = load(served, body, *shape)
         after = closed(served, body, 1.0, 8)["rate_per_s"]
+    in_time: list[int] = over["good_per_second"][: round(plan.overload_s)]  # type: ignore[index]
     statuses: Mapping[str, int] = over["statuses"]  # type: ignore[assignment]
     return {
         "capacity calls/s": round(capacity),
-        "goodput / capacity": round(over["good"] / plan.overload_s / capacity, 2),
+        "goodput / capacity": round(sum(in_time) / plan.overload_s / capacity, 2),
         "results p50 ms": round(over["p50_ms"] or 0),
         "results p99 ms": round(over["p99_ms"] or 0),
         "answers": ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())),
