@@ -4,7 +4,8 @@ Each peer is installed on demand (pinned) and serves the same model code, tuned 
 of at most 32, a short wait, one worker. All processes of a server share core 0, the load generator has core 1. A peer
 is alone on its core while it is measured, except for an idle bare uvicorn; its rounds alternate with rounds of the
 yardstick, which is the bare uvicorn echo for echoes and the offline model for embeddings. Figures are medians. A peer
-that does not install or start is listed with the reason. Peers without batching run their items one by one.
+that does not install or start is listed with the reason. Peers without batching run their items one by one. What
+else the machine was doing meanwhile is in the last column.
 
     python -m benchmarks.peers [--only NAME] [--table NAME] [--rounds 3] [--duration-s 3] [--short]
 """
@@ -19,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ from benchmarks.serving import Served, bare_uvicorn, free_port, process, stoker_
 from benchmarks.table import RESULTS, cpu_seconds_of_tree, markdown, median, write_results
 
 ITEMS: Mapping[str, object] = {"echo": 1, "spin": 1, "score": 1, "embed": TEXT}
-STOKER, SHARED = "Stoker", "Stoker, idempotent function"
+STOKER = "Stoker"
 SPIN = f"""
 import time
 
@@ -71,7 +73,7 @@ class Rival:
     peer: Peer | None = None
 
 
-RIVALS = (Rival(STOKER), Rival(SHARED), *(Rival(peer.name, peer) for peer in PEERS))
+RIVALS = (Rival(STOKER), *(Rival(peer.name, peer) for peer in PEERS))
 
 
 @contextlib.contextmanager
@@ -113,14 +115,19 @@ def serving(rival: Rival, work: str) -> Iterator[tuple[Served, str]]:
             elif work == "embed":
                 served = stack.enter_context(embedding_platform())
             else:
-                options = {**OPTIONS[work], **({"idempotent": True} if rival.name == SHARED else {})}
-                served = stack.enter_context(stoker_platform({work: SOURCES[work]}, options))[work]
+                served = stack.enter_context(stoker_platform({work: SOURCES[work]}, OPTIONS[work]))[work]
         yield served, body
+
+
+def busy_seconds() -> float:
+    """CPU seconds that the machine's cores have spent on anything."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def load(served: Served, body: str, *args: str) -> dict[str, float]:
     """One run of the load generator on core 1, with CPU microseconds per call of either side."""
-    before_s = cpu_seconds_of_tree(served.pid)
+    before_s, busy_before_s, began_s = cpu_seconds_of_tree(served.pid), busy_seconds(), time.perf_counter()
     command = ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.load_client"]
     command += ["--url", served.url, "--body", body, *args]
     for header in served.headers:
@@ -128,7 +135,10 @@ def load(served: Served, body: str, *args: str) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout)
     calls = max(result["good"], 1) / 1e6
-    result["server_cpu_us"] = (cpu_seconds_of_tree(served.pid) - before_s) / calls
+    server_s = cpu_seconds_of_tree(served.pid) - before_s
+    others_s = busy_seconds() - busy_before_s - server_s - result["client_cpu_s"]
+    result["others_cores"] = max(others_s, 0.0) / (time.perf_counter() - began_s)
+    result["server_cpu_us"] = server_s / calls
     result["client_cpu_us"] = result["client_cpu_s"] / calls
     return result
 
@@ -153,6 +163,7 @@ def figures(runs: list[dict[str, float]], yardstick: float, digits: int) -> dict
         "failed": round(failed),
         "server CPU µs/call": round(median(run["server_cpu_us"] for run in answered)),
         "client CPU µs/call": round(median(run["client_cpu_us"] for run in answered)),
+        "other load, cores": round(median(run["others_cores"] for run in runs), 1),
     }
 
 
@@ -224,6 +235,7 @@ def overload(rival: Rival, plan: Plan) -> dict[str, object]:
         "results p99 ms": round(over["p99_ms"] or 0),
         "answers": ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())),
         "first second after / capacity": round(after / capacity, 2),
+        "other load, cores": round(over["others_cores"], 1),
     }
 
 
@@ -240,8 +252,6 @@ def measure(table: str, rivals: list[Rival], plan: Plan) -> list[dict[str, objec
     rows: list[dict[str, object]] = []
     failed: list[tuple[int, str, str]] = []
     for rival in rivals:
-        if rival.name == SHARED and table != "echo":
-            continue
         try:
             rows.append({"server": rival.name, **TABLES[table](rival, plan)})
         except PeerFailed as error:
