@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from stoker.carried_bytes import carried
 from stoker.errors import InvalidArguments
 
 ARGS_TYPE: Final = "application/vnd.stoker.args+json"
@@ -41,7 +42,7 @@ def encode_call(args: Sequence[object], kwargs: Mapping[str, object]) -> Payload
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArguments(
             f"the arguments cannot be sent as JSON: {error}",
-            hint="Send one bytes or one numpy argument, or JSON values, dataclasses and pydantic models.",
+            hint="Send bytes, numpy arrays, JSON values, dataclasses and pydantic models.",
         ) from error
     return Payload(body.encode(), ARGS_TYPE)
 
@@ -77,6 +78,8 @@ def _npy(array: Any) -> bytes:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return carried(value)
     if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")  # type: ignore[attr-defined]
     fields = getattr(type(value), "__dataclass_fields__", None)
@@ -91,6 +94,4 @@ def _plain(value: object) -> object:
         return item()
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    if isinstance(value, (bytes, bytearray)):
-        raise TypeError("bytes travel as the only argument, or as base64 text")
     raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stoker.batch_form import each_alone
+from stoker.carried_bytes import has_carried, restored
 from stoker.errors import InvalidArguments, UnsupportedContent
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.codec import Body, decode, decode_json
@@ -52,10 +53,18 @@ def entry_for(entries: Entries, call: CallHeader) -> Entry:
 def arguments_of(entry: Entry, call: CallHeader, body: Body) -> Arguments:
     """The call's arguments; raises ``InvalidArguments`` or ``UnsupportedContent``."""
     if call.encoding == _ARGS:
-        return entry.binder.bind_call(decode_json(body).value)
+        value = decode_json(body).value
+        return entry.binder.bind_call(_with_bytes(value) if has_carried(body) else value)
     if not call.content_type:
         return entry.binder.bind_json(body)
     return entry.binder.bind(decode(body, call.content_type))
+
+
+def _with_bytes(value: object) -> object:
+    try:
+        return restored(value)
+    except ValueError as error:
+        raise InvalidArguments(f"bytes are not base64: {error}", errors=(("", str(error)),)) from error
 
 
 def succeeded(call: CallHeader, value: object, timing: Timing, batch_size: int = 1) -> Result:

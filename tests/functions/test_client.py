@@ -132,7 +132,7 @@ def test_bytes_and_arrays_are_sent_raw(platform: FakePlatform) -> None:
 
 
 def test_what_json_cannot_hold_is_told() -> None:
-    for value in (float("nan"), object(), b"x"):
+    for value in (float("nan"), object(), 1j):
         with pytest.raises(InvalidArguments, match="cannot be sent as JSON"):
             encode_call((value, 1), {})
     with pytest.raises(InvalidArguments, match="array cannot be sent"):

@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests.support.worker_starts import Caller, order_for, results_of
 
 from stoker.errors import BundleTampered, StartFailed
+from stoker.payload import encode_call
 from stoker_runtime.frames import CallEncoding, CreditHeader, FrameKind, ResultStatus
 from stoker_runtime.worker_factory import WorkerFactory
 
@@ -58,6 +59,15 @@ async def test_an_sdk_call_carries_args_and_kwargs(start: Start) -> None:
     caller = await start("def join(a, *rest, sep='-'): return sep.join([a, *rest])", "join")
     answer = await caller.call([["a", "b"], {"sep": "+"}], encoding=int(CallEncoding.ARGS))
     assert answer.value == "a+b"
+
+
+async def test_an_sdk_call_carries_bytes_among_other_arguments(start: Start) -> None:
+    caller = await start("def size(name: str, parts: list[bytes]) -> list: return [name, *map(len, parts)]", "size")
+    body = msgspec.json.decode(encode_call(("a",), {"parts": [b"\x00\xff", bytearray(3)]}).body)
+    answer = await caller.call(body, encoding=int(CallEncoding.ARGS))
+    assert answer.value == ["a", 2, 3]
+    bad = await caller.call([[], {"name": "a", "parts": [{"$stoker.bytes": "?"}]}], encoding=int(CallEncoding.ARGS))
+    assert bad.header.status == ResultStatus.INVALID_ARGUMENTS
 
 
 async def test_arguments_that_do_not_fit_are_told_by_name(start: Start) -> None:
