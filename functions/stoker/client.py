@@ -110,9 +110,11 @@ class Client(_Requests):
         raise_for_problem(response)
         return decode_answer(response.content, response.headers.get("content-type", ""))
 
-    def follow_logs(self, name: str, namespace: str = "default", *, lines: int | None = None) -> Iterator[Json]:
-        """Log lines as they are written, until closed."""
-        route = routes.logs(name, namespace, follow=True, lines=lines)
+    def follow_logs(
+        self, name: str, namespace: str = "default", *, lines: int | None = None, revision: int | None = None
+    ) -> Iterator[Json]:
+        """Log lines as they are written, of one revision or of all, until closed."""
+        route = routes.logs(name, namespace, follow=True, lines=lines, revision=revision)
         parser = EventParser()
         headers = {"Accept": "text/event-stream"}
         timeout = _timeout(None)

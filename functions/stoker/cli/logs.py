@@ -17,7 +17,11 @@ from stoker.cli.platform import Document, platform
 from stoker.cli.reference import FUNCTION, Reference
 
 
-@click.command(epilog=examples("stoker logs embed", "stoker logs -f embed", "stoker logs embed@3 --lines 500 --json"))
+@click.command(
+    epilog=examples(
+        "stoker logs embed", "stoker logs -f embed", "stoker logs -f embed@3", "stoker logs embed@3 --lines 500 --json"
+    )
+)
 @click.argument("function", type=FUNCTION)
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines from the past.")
@@ -25,11 +29,11 @@ from stoker.cli.reference import FUNCTION, Reference
 @json_option
 def logs(function: Reference, follow: bool, lines: int, timestamps: bool, as_json: bool) -> None:
     """Show what FUNCTION printed, line by line with replica and invocation; name@3 shows one revision."""
-    if follow and function.at:
-        raise click.UsageError("-f shows every revision; leave out '@'")
     with platform() as client:
         if follow:
-            entries: Iterable[Document] = client.follow_logs(function.name, function.namespace, lines=lines)
+            entries: Iterable[Document] = client.follow_logs(
+                function.name, function.namespace, lines=lines, revision=function.revision
+            )
         else:
             route = routes.logs(function.name, function.namespace, lines=lines, revision=function.revision)
             entries = entries_of(client.request(route))
