@@ -152,7 +152,10 @@ class Platform:
         for plan, dispatcher in self.pool.dispatchers(key.namespace, key.name):
             busy = dispatcher.in_flight + dispatcher.queue_depth
             if busy and number in (None, plan.number):
-                raise Conflict(f"{plan.key} has {busy} calls in flight", hint="Wait for their end, or use force.")
+                raise Conflict(
+                    f"{plan.key} has {busy} calls in flight",
+                    hint="Wait for their end, or delete with --force (over HTTP: ?force=true).",
+                )
 
     async def delete_function(self, key: FunctionKey, *, force: bool) -> None:
         """Delete it with all its revisions; raises ``Conflict`` while it is in use, unless forced."""

@@ -221,7 +221,10 @@ class Registry:
                 raise Conflict(f"revision {number} is the only one of {key}", hint="Delete the function instead.")
             users = [alias.alias for alias in entry.aliases.values() if number in dict(alias.weights)]
             if not force and any(alias != LATEST for alias in users):
-                raise Conflict(f"{_listed(users)} of {key} points to revision {number}", hint="Move it, or use force.")
+                raise Conflict(
+                    f"{_listed(users)} of {key} points to revision {number}",
+                    hint="Move it, or delete with --force (over HTTP: ?force=true).",
+                )
             aliases = _without(entry, number)
             await self._store.delete_revision(key, number, list(aliases.values()))
             del entry.revisions[number]
@@ -236,7 +239,10 @@ class Registry:
             entry = self.function(key)
             users = [alias for alias in entry.aliases if alias != LATEST]
             if users and not force:
-                raise Conflict(f"{_listed(users)} still points to {key}", hint="Delete the alias, or use force.")
+                raise Conflict(
+                    f"{_listed(users)} still points to {key}",
+                    hint="Delete the alias, or delete with --force (over HTTP: ?force=true).",
+                )
             await self._store.delete_function(key)
             del self._entries[key]
             self.on_change(key)

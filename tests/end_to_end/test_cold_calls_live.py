@@ -68,6 +68,11 @@ async def test_a_warmed_function_waits_for_nothing(tmp_path: Path) -> None:
         await client.post("/v1/functions", json=source_spec("ready", LOADS, "Model", scaling={"keep_alive_s": 60}))
         warmed = await client.post("/v1/functions/ready/warmup", json={})
         assert (warmed.status_code, warmed.json()["replicas"]) == (200, 1)
+        phases_ms = warmed.json()["phases_ms"]
+        assert {"place", "fork", "verify", "unpickle", "enter"} <= set(phases_ms)
+        assert sum(phases_ms.values()) <= warmed.json()["took_ms"]
+        again = await client.post("/v1/functions/ready/warmup", json={})
+        assert again.json()["phases_ms"] == {}
         assert receipt_of(await client.post("/f/ready?receipt=1", json={"x": 1}))["cold"] is False
 
 

@@ -191,6 +191,16 @@ async def test_logs_are_read_and_followed(client: httpx.AsyncClient) -> None:
     assert [json.loads(line)["line"] for line in plain.text.splitlines()] == ["second"]
 
 
+async def test_what_is_in_use_says_how_to_delete_it_all_the_same(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/functions", json=source_spec("held", "def held(x): return x"))
+    await client.put("/v1/functions/held/aliases/prod", json={"revision": 1})
+    refused = await client.delete("/v1/functions/held")
+    assert refused.status_code == 409
+    assert "--force" in refused.json()["hint"]
+    assert "?force=true" in refused.json()["hint"]
+    assert (await client.delete("/v1/functions/held?force=true")).status_code == 200
+
+
 async def test_an_environment_is_named_before_it_is_needed(client: httpx.AsyncClient) -> None:
     built = await client.post("/v1/environments", json={})
     assert (built.status_code, built.json()["state"]) == (200, "built")

@@ -136,9 +136,9 @@ class Pool:
         parts = self._parts
         return isinstance(place(need_of(plan, parts.learned), parts.ledger.loads()), Placement)
 
-    async def warm_up(self, plan: RevisionPlan, replicas: int = 1) -> None:
-        """Returns when so many replicas are ready; raises the start's error."""
-        await self._revision(plan).warm_up(replicas)
+    async def warm_up(self, plan: RevisionPlan, replicas: int = 1) -> dict[str, int]:
+        """Returns the longest start's phases in nanoseconds when so many are ready; raises the start's error."""
+        return await self._revision(plan).warm_up(replicas)
 
     async def unload(self, namespace: str, name: str) -> None:
         """Drain every replica of a function now; a later call starts one again."""

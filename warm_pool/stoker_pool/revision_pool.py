@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from stoker.errors import NoCapacity, NotReady, PlatformError, ShuttingDown
@@ -94,12 +95,16 @@ class RevisionPool:
         self.replicas.breaker = CLOSED
         self.wake()
 
-    async def warm_up(self, replicas: int) -> None:
-        """Returns when so many (at most ``max_replicas``) are ready; raises the start's error."""
+    async def warm_up(self, replicas: int) -> dict[str, int]:
+        """Returns when so many (at most ``max_replicas``) are ready; raises the start's error.
+
+        What it returns is the phases of the longest start that it waited for, in nanoseconds.
+        """
         wanted = min(replicas, self._scaling.max_replicas)
         self._touched_s = self._parts.clock.monotonic_s()
         if self.ready_count >= wanted:
-            return
+            return {}
+        before = set(map(id, self.replicas.ready()))
         if self._parts.is_closing:
             raise _closing()
         if self.replicas.breaker.is_open:
@@ -114,6 +119,10 @@ class RevisionPool:
         finally:
             self._warm_ups.leave(waiter)
             self.wake()  # what was kept for this wait alone may go now
+        new = [replica.live for replica in self.replicas.ready() if id(replica) not in before]
+        starts = [live.phases_ns for live in new if live is not None]
+        longest: Mapping[str, int] = max(starts, key=lambda phases: sum(phases.values()), default={})
+        return dict(longest)
 
     async def shut_down(self, timeout_s: float) -> None:
         """Let what is accepted finish within ``timeout_s``, then end every replica. The pool is closing."""

@@ -60,10 +60,12 @@ async def warm_up(request: Request, platform: PlatformDep, key: DeployableFuncti
     """Answers when they are; raises what their start raised."""
     spec = await read_document(request, WarmUpSpec)
     began_ns = monotonic_ns()
+    phases_ns: dict[str, int] = {}
     for number, _ in platform.registry.weights(key, reference):
-        await platform.pool.warm_up(platform.plan(key, number), spec.replicas)
+        phases_ns |= await platform.pool.warm_up(platform.plan(key, number), spec.replicas)
     ready = [item for item in platform.pool.replicas(key.namespace, key.name) if item.state == "ready"]
-    return {"replicas": len(ready), "took_ms": (monotonic_ns() - began_ns) / 1e6}
+    phases_ms = {phase: took_ns / 1e6 for phase, took_ns in phases_ns.items()}
+    return {"replicas": len(ready), "took_ms": (monotonic_ns() - began_ns) / 1e6, "phases_ms": phases_ms}
 
 
 @router.post("/retry", summary="Let a crash-looping function start again")
