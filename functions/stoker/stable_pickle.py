@@ -10,9 +10,10 @@ import dataclasses
 import io
 import pickle
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Final
 
 _SORTABLE: Final = frozenset({str, bytes, int, float, bool, type(None)})
@@ -47,6 +48,9 @@ def dumps(target: object) -> bytes:
                 make, args = self.dispatch_table[CodeType](item)
                 nowhere = (item.co_filename, _ANONYMOUS)
                 return make, tuple(source_name(item.co_filename) if part in nowhere else part for part in args)
+            if isinstance(item, ModuleType):  # one text or two equal ones: it depends on who imported the module
+                make, args, *rest = self.dispatch_table[ModuleType](item)
+                return make, tuple(sys.intern(part) if type(part) is str else part for part in args), *rest
             return super().reducer_override(item)
 
         def persistent_id(self, item: object) -> object:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from stoker.stable_pickle import dumps
 
 APP = """
 from __future__ import annotations
@@ -58,6 +63,16 @@ def test_a_dataclass_by_value_is_still_one(tmp_path: Path) -> None:
 
 def test_a_remote_traceback_names_the_users_file(tmp_path: Path) -> None:
     assert _made_and_loaded(tmp_path)[2] == "pack/app.py"
+
+
+def test_who_imported_a_module_does_not_change_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(text: str) -> object:
+        return json.loads(text)
+
+    before = dumps(parse)
+    monkeypatch.setattr(json, "__name__", "".join(["js", "on"]))  # equal, but another object
+
+    assert dumps(parse) == before
 
 
 def _make(folder: Path) -> None:
