@@ -112,7 +112,11 @@ class Platform:
     async def _open_pool(self, where: DataDir) -> Pool:
         factory = await self._stack.enter_async_context(
             WorkerFactory(
-                where.work, max_idle_zygotes=self.settings.server.max_idle_zygotes, on_lines=self.logs.on_lines
+                where.work,
+                max_idle_zygotes=self.settings.server.max_idle_zygotes,
+                on_lines=self.logs.on_lines,
+                hidden_folder=where.path,
+                shown_folders=(where.work.name, where.environments.name),
             )
         )
         backend = LocalBackend(

@@ -51,6 +51,7 @@ class WorkerFactory:
     """Owns the zygotes, the log collector, and every worker until it has ended.
 
     A worker with a user of its own must reach ``work_dir`` and every order's ``scratch_root``: keep them in one folder.
+    Nothing in ``hidden_folder`` but its ``shown_folders`` can be read by user code, where the machine allows it.
     """
 
     def __init__(
@@ -60,10 +61,17 @@ class WorkerFactory:
         base_env: Mapping[str, str] | None = None,
         max_idle_zygotes: int = 4,
         on_lines: Callable[[Path, list[LogLine]], None] | None = None,
+        hidden_folder: Path | None = None,
+        shown_folders: tuple[str, ...] = (),
     ) -> None:
         self._logs = LogCollector(on_lines)
         self._zygotes = ZygotePool(
-            work_dir, dict(os.environ if base_env is None else base_env), self._logs, max_idle=max_idle_zygotes
+            work_dir,
+            dict(os.environ if base_env is None else base_env),
+            self._logs,
+            max_idle=max_idle_zygotes,
+            hidden_folder=hidden_folder,
+            shown_folders=shown_folders,
         )
         self._replicas: set[ReplicaProcess] = set()
         self._slots: set[int] = set()

@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 from stoker_runtime import worker  # everything a worker needs, imported once for all of them
 from stoker_runtime.process_tree import kill_group, sweep_orphans
 from stoker_runtime.rehearsal import rehearse
+from stoker_runtime.private_mounts import hide_all_but
 from stoker_runtime.sandbox import Fence, become_subreaper, enter_sandbox, prepare_scratch, reachable_fence
 from stoker_runtime.zygote_messages import (
     MAX_DESCRIPTORS,
@@ -96,9 +97,20 @@ class Zygote:
         _settle_torch()
         if order.probe_user_id:
             self._fence = reachable_fence(order.probe_user_id, order.readable_paths)
+        unhidden = self._hide(order)
         gc.collect()
         gc.freeze()
-        self._tell(Ready(self._fence.value, failures, threaded))
+        self._tell(Ready(self._fence.value, failures, threaded, unhidden))
+
+    def _hide(self, order: Configure) -> str:
+        """Keep workers from what file modes do not protect; why it failed, or ""."""
+        if not order.hidden_folder or self._fence not in (Fence.OWN_USER_THAT_READS, Fence.ROOT):
+            return ""
+        try:
+            hide_all_but(order.hidden_folder, order.shown_folders)
+        except OSError as error:
+            return str(error)
+        return ""
 
     def _fork(self, order: Fork, descriptors: list[int]) -> None:
         assert _threads() == 1, "a zygote with threads must not fork"

@@ -71,6 +71,7 @@ class Zygote:
 
     def __init__(self) -> None:
         self.fence = Fence.SAME_USER
+        self.unhidden = ""
         self.preload_failures: list[tuple[str, str]] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._process_ended: asyncio.Future[None] | None = None
@@ -138,6 +139,7 @@ class Zygote:
             await self.close()
             raise ThreadedPreload(ready.threaded)
         self.fence = Fence(ready.fence)
+        self.unhidden = ready.unhidden
         self.preload_failures = ready.failures
 
     async def fork(self, order: Fork, descriptors: Sequence[int]) -> ForkedWorker:

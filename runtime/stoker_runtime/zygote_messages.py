@@ -20,6 +20,8 @@ class Configure(msgspec.Struct, tag=True, array_like=True, frozen=True):
     optional_preload: list[str]
     readable_paths: list[str]
     probe_user_id: int  # 0: keep the user
+    hidden_folder: str = ""  # what workers must not read, but for the folders below it that they need; "" = nothing
+    shown_folders: list[str] = []
 
 
 class Fork(msgspec.Struct, tag=True, array_like=True, frozen=True):
@@ -37,6 +39,7 @@ class Ready(msgspec.Struct, tag=True, array_like=True, frozen=True):
     fence: str
     failures: list[tuple[str, str]]  # module, error
     threaded: str  # the module whose import started a thread; "" = none
+    unhidden: str = ""  # why the hidden folder could not be hidden
 
 
 class Forked(msgspec.Struct, tag=True, array_like=True, frozen=True):

@@ -54,8 +54,19 @@ Key = tuple[str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]
 class ZygotePool:
     """Starts, shares and evicts zygotes."""
 
-    def __init__(self, work_dir: Path, base_env: Mapping[str, str], logs: LogCollector, *, max_idle: int) -> None:
+    def __init__(
+        self,
+        work_dir: Path,
+        base_env: Mapping[str, str],
+        logs: LogCollector,
+        *,
+        max_idle: int,
+        hidden_folder: Path | None = None,
+        shown_folders: tuple[str, ...] = (),
+    ) -> None:
         self._work_dir = work_dir
+        self._hidden_folder = hidden_folder
+        self._shown_folders = shown_folders
         self._base_env = {name: value for name, value in base_env.items() if not name.startswith(_OUR_PREFIX)}
         self._logs = logs
         self._max_idle = max_idle
@@ -129,6 +140,8 @@ class ZygotePool:
             [module for module in environment.inferred_preload if module not in skipped],
             self._readable_paths(environment),
             user_id_for(0) if os.geteuid() == 0 else 0,
+            "" if self._hidden_folder is None else str(self._hidden_folder.resolve()),
+            list(self._shown_folders),
         )
         try:
             await zygote.start(
@@ -152,6 +165,8 @@ class ZygotePool:
             )
         for module, reason in zygote.preload_failures:
             log.info("preload skipped", extra={"module_name": module, "reason": reason})
+        if zygote.unhidden:
+            log.warning("workers can read the data directory", extra={"reason": zygote.unhidden})
         if zygote.fence is Fence.ROOT:
             log.warning("workers stay root: no unprivileged user can read the interpreter here")
         return zygote
