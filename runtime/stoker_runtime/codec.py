@@ -24,6 +24,8 @@ Body = bytes | bytearray | memoryview
 
 NUMPY_TYPES: Final = frozenset({"application/x-npy", "application/vnd.numpy", "application/npy"})
 ARROW_TYPES: Final = frozenset({"application/vnd.apache.arrow.stream"})
+TENSORS_JSON: Final = "application/vnd.stoker.tensors+json"
+"""Named tensors as nested lists: KServe's v2 protocol, where one is of strings."""
 SAFETENSORS_TYPES: Final = frozenset({"application/x-safetensors", "application/vnd.safetensors"})
 parse_json: Final = msgspec.json.Decoder().decode
 """Raises what msgspec raises, all of it ``ValueError`` but ``RecursionError``."""
@@ -44,6 +46,10 @@ class Upload(bytes):
         return upload
 
 
+class TensorList(list[object]):
+    """The values of a tensor; one value of shape [1] may be meant as that value."""
+
+
 class Decoded(NamedTuple):
     """A value, and whether its keys are names (a JSON object, a form, a set of tensors) that may be parameters."""
 
@@ -54,6 +60,8 @@ class Decoded(NamedTuple):
 def decode(body: Body, content_type: str) -> Decoded:
     """The body's value; raises ``InvalidArguments`` or ``UnsupportedContent``."""
     media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == TENSORS_JSON:
+        return _tensors(body)
     if media_type in ("", "application/json") or media_type.endswith("+json"):
         return decode_json(body)
     if media_type.startswith("text/"):
@@ -192,6 +200,13 @@ def _arrow(body: Body, content_type: str) -> Decoded:
         return Decoded(ipc.open_stream(pyarrow.py_buffer(body)).read_all(), False)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise InvalidArguments(f"the body is not an Arrow stream: {error}", errors=(("", str(error)),)) from error
+
+
+def _tensors(body: Body) -> Decoded:
+    value = decode_json(body).value
+    if not isinstance(value, dict):
+        raise InvalidArguments("tensors must be an object of names", errors=(("", "must be an object"),))
+    return Decoded({name: TensorList(item) if type(item) is list else item for name, item in value.items()}, True)
 
 
 def _safetensors(body: Body, content_type: str) -> Decoded:

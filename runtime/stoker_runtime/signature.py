@@ -11,6 +11,7 @@ pydantic is imported only for functions with type hints beyond ``Any``.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import inspect
 import types
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from stoker.errors import InvalidArguments
-from stoker_runtime.codec import Body, Decoded, decode_json, parse_json
+from stoker_runtime.codec import Body, Decoded, TensorList, decode_json, parse_json
 from stoker_runtime.typed_dicts import readable_hint
 
 Validator = Callable[[object], object]
@@ -130,6 +131,9 @@ class Binder:
         try:
             return validate(value)
         except ValueError as error:  # pydantic's ValidationError is one
+            for plain in _plain_forms(value):
+                with contextlib.suppress(ValueError):
+                    return validate(plain)
             details = getattr(error, "errors", None)
             if details is None:
                 errors.append((name, str(error)))
@@ -168,6 +172,16 @@ def validator_for(hint: object) -> Validator | None:
         return adapter.validate_python
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, TypeError, NameError):
         return None  # a class of the user's own that no body can make: user code sees what was sent
+
+
+def _plain_forms(value: object) -> list[object]:
+    """What a tensor may be meant as, where the hint wants no array: one value, or lists."""
+    if isinstance(value, TensorList):
+        return value if len(value) == 1 else []
+    if type(value).__module__ != "numpy" or not hasattr(value, "tolist"):
+        return []
+    lists = value.tolist()
+    return [lists[0], lists] if isinstance(lists, list) and len(lists) == 1 else [lists]
 
 
 def _as_array(value: object) -> object:

@@ -25,6 +25,7 @@ from stoker_api.gateway.tensors import (
     tensor_from_json,
     to_safetensors,
 )
+from stoker_runtime.codec import TENSORS_JSON
 from stoker_runtime.invocation import Invocation, Outcome
 
 SAFETENSORS_TYPE = "application/x-safetensors"
@@ -70,7 +71,7 @@ def worker_body(tensors: list[Tensor]) -> tuple[bytes, str]:
     """The inputs as a body that the worker's codec takes, and its content type."""
     if all(tensor.datatype != "BYTES" for tensor in tensors) and tensors:
         return to_safetensors(tensors), SAFETENSORS_TYPE
-    return msgspec.json.encode({tensor.name: _json_value(tensor) for tensor in tensors}), ""
+    return msgspec.json.encode({tensor.name: _json_value(tensor) for tensor in tensors}), TENSORS_JSON
 
 
 def checked_tensors(outcome: Outcome) -> list[Tensor]:
