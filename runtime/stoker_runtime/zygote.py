@@ -17,9 +17,9 @@ import sys
 from typing import Final, NoReturn
 
 from stoker_runtime import worker  # everything a worker needs, imported once for all of them
+from stoker_runtime.private_mounts import hide_all_but
 from stoker_runtime.process_tree import kill_group, sweep_orphans
 from stoker_runtime.rehearsal import rehearse
-from stoker_runtime.private_mounts import hide_all_but
 from stoker_runtime.sandbox import Fence, become_subreaper, enter_sandbox, prepare_scratch, reachable_fence
 from stoker_runtime.zygote_messages import (
     MAX_DESCRIPTORS,
