@@ -90,6 +90,7 @@ def test_a_wrong_token_opens_nothing(platform: PlatformProcess) -> None:
 
 def test_health_needs_no_token(platform: PlatformProcess) -> None:
     assert curl(platform, "/healthz", token="")[0] == 200
+    assert curl(platform, "/", token="")[0] == 200  # where KServe's v1 client asks
     assert curl(platform, "/readyz", token="")[0] == 200
 
 

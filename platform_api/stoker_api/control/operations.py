@@ -27,6 +27,11 @@ async def healthz() -> Json:
     return {"status": "ok"}
 
 
+@router.get("/", summary="Does the process live? (where clients of KServe v1 ask)")
+async def alive() -> Json:
+    return {"status": "alive"}
+
+
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Are calls taken?")
 async def readyz(platform: PlatformDep, response: Response) -> Json:
