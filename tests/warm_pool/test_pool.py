@@ -201,6 +201,22 @@ async def test_a_retired_revision_drains_when_its_calls_are_answered(bundles: Bu
         assert [replica.revision for replica in pool.replicas()] == [2]
 
 
+async def test_a_retired_revision_that_is_called_by_its_number_stays_warm(bundles: Bundles) -> None:
+    backend = FakeBackend()
+    old, new = (named(bundles, "f", number, scaling=KEEP) for number in (1, 2))
+    async with fake_pool(backend) as (pool, timers):
+        pool.dispatcher(new)
+        pool.dispatcher(old)
+        pool.retire("default", "f", {2})
+        for _ in range(2):
+            submit(pool, old)
+            await timers.settle()
+            backend.answer_all()
+            await timers.settle()
+        assert [replica.revision for replica in pool.replicas()] == [1]
+        assert len(backend.orders) == 1
+
+
 async def test_three_failed_starts_stop_it_and_say_why(bundles: Bundles) -> None:
     backend = FakeBackend()
     backend.failures = [StartFailed("no weights", start_phase="enter", log_tail="last words") for _ in range(4)]

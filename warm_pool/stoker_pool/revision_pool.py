@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from stoker.errors import NoCapacity, NotReady, PlatformError, ShuttingDown
@@ -60,6 +61,8 @@ class RevisionPool:
             on_changed=self.wake,
         )
         self.is_retired = False
+        self._is_named = False
+        """Retired, and called by its number since: it keeps alive as long as any other."""
         self._peaks = Peaks()
         self._gaps = IdleGaps()
         self._touched_s = self._idle_at_s = parts.clock.monotonic_s()
@@ -88,6 +91,7 @@ class RevisionPool:
     def set_retired(self, is_retired: bool) -> None:
         """No alias points here any more: serve what comes, keep nothing warm."""
         self.is_retired = is_retired
+        self._is_named = False
         self.wake()
 
     def retry(self) -> None:
@@ -232,10 +236,13 @@ class RevisionPool:
 
     def _limits(self) -> Limits:
         keep_alive_s = policy_of(self._scaling).keep_alive_s(self._gaps)
-        self._is_drained_at_once = keep_alive_s <= 0 or self.is_retired
-        return limits_of(self._plan.options, self._scaling, keep_alive_s, is_retired=self.is_retired)
+        is_leaving = self.is_retired and not self._is_named
+        self._is_drained_at_once = keep_alive_s <= 0 or is_leaving
+        limits = limits_of(self._plan.options, self._scaling, keep_alive_s, is_retired=self.is_retired)
+        return limits if is_leaving else replace(limits, keep_alive_s=keep_alive_s)
 
     def _start(self, count: int) -> None:
+        self._is_named = self.is_retired and self.is_pressed
         for _ in range(count):
             replica_id = f"{self._plan.name}-{self._plan.number}-{secrets.token_hex(4)}"
             found = self._parts.room.acquire(self, replica_id, need_of(self._plan, self._parts.learned))
