@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 _NEVER_NS: Final = 1 << 62
+_AGAIN_NS: Final = 50_000_000
 
 
 class TimerHandle(Protocol):
@@ -50,4 +51,8 @@ class WakeTimer:
     def _go_off(self) -> None:
         self._handle = None
         self.due_ns = _NEVER_NS
-        self._on_due()
+        try:
+            self._on_due()
+        except BaseException:
+            self.wake_at(self._now_ns() + _AGAIN_NS)  # deadlines hold even after a fault of ours
+            raise
