@@ -30,7 +30,15 @@ FIRST_USER_ID: Final = 60_000
 _USER_BLOCKS: Final = 16
 _USER_BLOCK_SIZE: Final = 64
 ZYGOTE_LIMIT_S: Final = 180.0
-_OUR_PREFIX: Final = "STOKER_"
+# What of the platform's own environment workers see: how to run, never what it knows. Values that a function needs
+# are its `env` and its secrets.
+_PASSED_ON: Final = frozenset(
+    ("PATH", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "XDG_CACHE_HOME")
+)
+_PASSED_ON_PREFIXES: Final = (
+    *("LC_", "LD_", "PYTHON", "GLIBC_", "MALLOC_", "SSL_CERT_"),
+    *("OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "NCCL_", "TORCH_", "PYTORCH_", "VLLM_"),
+)
 _ZYGOTE_ENV: Final = {
     # numpy's OpenBLAS starts a thread at import otherwise, and a forked child would miss it
     "OPENBLAS_NUM_THREADS": "1",
@@ -51,6 +59,11 @@ _ZYGOTE_ENV: Final = {
 Key = tuple[str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
+def is_passed_on(name: str) -> bool:
+    """A variable of the platform's environment that workers see."""
+    return name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+
+
 class ZygotePool:
     """Starts, shares and evicts zygotes."""
 
@@ -67,7 +80,7 @@ class ZygotePool:
         self._work_dir = work_dir
         self._hidden_folder = hidden_folder
         self._shown_folders = shown_folders
-        self._base_env = {name: value for name, value in base_env.items() if not name.startswith(_OUR_PREFIX)}
+        self._base_env = {name: value for name, value in base_env.items() if is_passed_on(name)}
         self._logs = logs
         self._max_idle = max_idle
         self._starting: dict[Key, asyncio.Task[Zygote]] = {}
