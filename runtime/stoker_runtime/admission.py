@@ -14,6 +14,10 @@ SHARE: Final = 0.8
 """Part of a caller's patience that the expected wait may take."""
 _LEAST_S: Final = 0.05
 _MOST_S: Final = 60.0
+_LEAST_LEARNED_S: Final = 1.0
+"""Who leaves sooner was not out of patience."""
+_MANY_LEFT: Final = 0.2
+_FORGET: Final = 0.005
 
 
 def retry_after_s(depth: int, served_per_s: float) -> float:
@@ -29,20 +33,32 @@ def is_hopeless(depth: int, served_per_s: float, patience_s: float) -> bool:
 
 
 class Patience:
-    """How long callers without a deadline wait before they leave, learned from those that left. 0 = not known."""
+    """How long callers without a deadline wait before they leave, learned from those that left.
 
-    __slots__ = ("seconds",)
+    It is a guess, so it counts only while many leave: a client that stops, or a page that closes, says nothing.
+    """
+
+    __slots__ = ("_learned_s", "left_share")
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self._learned_s = 0.0
+        self.left_share = 0.0
+        """Of the last few hundred calls, those whose callers left before the answer."""
+
+    @property
+    def seconds(self) -> float:
+        """0 = not known, or too few leave for it to matter."""
+        return self._learned_s if self.left_share > _MANY_LEFT else 0.0
 
     def note_left(self, waited_s: float) -> None:
         """A caller left while its call waited."""
-        if waited_s < _LEAST_S:
-            return  # a page closed, not patience that ran out
-        self.seconds = waited_s if not self.seconds else self.seconds + 0.1 * (waited_s - self.seconds)
+        if waited_s < _LEAST_LEARNED_S:
+            return
+        self.left_share += _FORGET * (1.0 - self.left_share)
+        self._learned_s = waited_s if not self._learned_s else self._learned_s + 0.1 * (waited_s - self._learned_s)
 
     def note_served(self, waited_s: float) -> None:
         """A caller was still there after ``waited_s``: it has at least that much patience."""
-        if self.seconds and waited_s > self.seconds:
-            self.seconds = waited_s
+        self.left_share -= _FORGET * self.left_share
+        if waited_s > self._learned_s:
+            self._learned_s = waited_s

@@ -64,7 +64,7 @@ class Delivery:
             return
         door = self._door
         door.answered += 1
-        if door.patience.seconds:
+        if door.patience.left_share > 0.001:
             door.patience.note_served((now_ns - invocation.accepted_ns) / 1e9)
         invocation.decode_ns = result.decode_ns
         invocation.execute_ns = result.execute_ns
