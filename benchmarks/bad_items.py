@@ -1,7 +1,8 @@
 """One bad item in fifty under batching: how many good items suffer, and what isolation costs.
 
 A batched function whose execution time is a + b per item raises for the whole batch when it meets a bad item, as
-model code does. Good items must all be answered; the rate is set beside the same load without bad items.
+model code does: either before the work (a check, a tokenizer) or after it (the worst case: what failed cost as much as
+what succeeded). Good items must all be answered; the rate is set beside the same load without bad items.
 
     python -m benchmarks.bad_items [--duration-s 5] [--short]
 """
@@ -28,6 +29,17 @@ def score(x):
         pass
     if any(item < 0 for item in x):
         raise ValueError("a negative item")
+    return [item * 2 for item in x]
+"""
+EARLY_SOURCE = """
+import time
+
+def check(x):
+    if any(item < 0 for item in x):
+        raise ValueError("a negative item")
+    until = time.perf_counter() + 0.004 + 0.0005 * len(x)
+    while time.perf_counter() < until:
+        pass
     return [item * 2 for item in x]
 """
 BAD_SHARE = 1 / 50
@@ -67,6 +79,27 @@ async def run(
     return tally
 
 
+def measure(served: Served, duration_s: float) -> dict[str, object]:
+    """Three interleaved rounds without and with bad items."""
+    clean: list[Counter[str]] = []
+    mixed: list[Counter[str]] = []
+    asyncio.run(run(served, 0.0, 1.0, 0))
+    for number in range(3):
+        clean.append(asyncio.run(run(served, 0.0, duration_s, number)))
+        mixed.append(asyncio.run(run(served, BAD_SHARE, duration_s, number)))
+    rate = median(tally["good 200"] / duration_s for tally in clean)
+    mixed_rate = median(sum(tally.values()) / duration_s for tally in mixed)
+    good = sum(count for tally in mixed for name, count in tally.items() if name.startswith("good"))
+    return {
+        "calls/s, no bad items": round(rate),
+        "calls/s, 1 bad in 50": round(mixed_rate),
+        "ratio": round(mixed_rate / rate, 2),
+        "good items": good,
+        "good items failed": good - sum(tally["good 200"] for tally in mixed),
+        "bad items answered with their own error": sum(tally["bad 500"] for tally in mixed),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--duration-s", type=float, default=5.0)
@@ -74,26 +107,11 @@ def main() -> None:
     args = parser.parse_args()
     duration_s = 2.0 if args.short else args.duration_s
     options = {"scaling": {"min_replicas": 1, "max_replicas": 1}, "batch": {"max_batch_size": 32}}
-    clean: list[Counter[str]] = []
-    mixed: list[Counter[str]] = []
-    with stoker_platform({"score": SOURCE}, options) as served:
-        asyncio.run(run(served["score"], 0.0, 1.0, 0))
-        for number in range(3):
-            clean.append(asyncio.run(run(served["score"], 0.0, duration_s, number)))
-            mixed.append(asyncio.run(run(served["score"], BAD_SHARE, duration_s, number)))
-    rate = median(tally["good 200"] / duration_s for tally in clean)
-    mixed_rate = median(sum(tally.values()) / duration_s for tally in mixed)
-    good = sum(count for tally in mixed for name, count in tally.items() if name.startswith("good"))
-    rows: list[dict[str, object]] = [
-        {
-            "calls/s, no bad items": round(rate),
-            "calls/s, 1 bad in 50": round(mixed_rate),
-            "ratio": round(mixed_rate / rate, 2),
-            "good items": good,
-            "good items failed": good - sum(tally["good 200"] for tally in mixed),
-            "bad items answered with their own error": sum(tally["bad 500"] for tally in mixed),
-        }
-    ]
+    with stoker_platform({"check": EARLY_SOURCE, "score": SOURCE}, options) as served:
+        rows = [
+            {"the bad item raises": "before the work", **measure(served["check"], duration_s)},
+            {"the bad item raises": "after the work", **measure(served["score"], duration_s)},
+        ]
     print(markdown(rows))
     write_results(Path(__file__).stem, rows)
 
