@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.dispatch_rig import Rig, body_of, error_of
 
 from stoker.errors import Canceled, DeadlineExceeded, Overloaded, WorkerLost
+from stoker_runtime.invocation import Invocation
 
 
 def test_identical_calls_share_one_execution() -> None:
@@ -203,16 +204,32 @@ def test_a_call_that_would_not_be_served_in_time_is_refused_at_the_door() -> Non
     assert all(call.outcome is None for call in waiting)
 
 
-def test_callers_that_leave_teach_how_long_callers_wait() -> None:
-    rig = Rig()
+def _waiting_behind_a_slow_replica(rig: Rig, count: int) -> list[Invocation]:
     replica = rig.replica()
     for _ in range(10):
         rig.call()
         rig.loop.advance(1.0)
         replica.answer(execute_ns=1_000_000_000)
-    waiting = [rig.call() for _ in range(20)]
+    waiting = [rig.call() for _ in range(count)]
     rig.loop.advance(5.0)
-    leave = waiting[-1].cancel
-    assert leave is not None
-    leave()
+    return waiting
+
+
+def _leave(calls: list[Invocation]) -> None:
+    for call in calls:
+        assert call.cancel is not None
+        call.cancel()
+
+
+def test_callers_that_leave_teach_how_long_callers_wait() -> None:
+    rig = Rig()
+    waiting = _waiting_behind_a_slow_replica(rig, 80)
+    _leave(waiting[20:])
     assert isinstance(error_of(rig.call()), Overloaded)
+
+
+def test_one_caller_that_leaves_teaches_nothing() -> None:
+    rig = Rig()
+    waiting = _waiting_behind_a_slow_replica(rig, 20)
+    _leave(waiting[-1:])
+    assert rig.call().outcome is None
