@@ -1,0 +1,1 @@
+"""When a function will be called next, and when it therefore pays to be loaded."""
