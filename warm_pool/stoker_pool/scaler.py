@@ -1,17 +1,20 @@
 """How many replicas a revision should have.
 
-The rules that must not break: no traffic never raises the number (but ``min_replicas`` may); the answer lies between
-``min_replicas`` and ``max_replicas``; from zero there is no delay; a replica is not started for a queue that will be
-gone before it is ready; and the number goes down only after the lower need has lasted. Pure: no clock, no I/O.
+The rules that must not break: no traffic never raises the number (but ``min_replicas`` may, and a window raises it to
+one); the answer lies between ``min_replicas`` and ``max_replicas``; from zero there is no delay; a replica is not
+started for a queue that will be gone before it is ready; the number goes down only after the lower need has lasted; and
+what a window started stays for longer than its start took. Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stoker.options import FunctionOptions, Scaling
+from stoker_pool.forecast.policy import Windows
+from stoker_pool.forecast.windows import warmth_at
 from stoker_runtime.demand import DemandView
 
 _UTILISATION: Final = 0.8
@@ -20,6 +23,11 @@ _PATIENCE_S: Final = 0.1
 """Waiting that is accepted on top of the time a start takes."""
 _LEAST_LOOK_S: Final = 0.02
 _MOST_LOOK_S: Final = 1.0
+_LEAD: Final = 1.1
+_LEAST_LEAD_S: Final = 0.1
+"""A start for a window begins so much earlier than its usual time asks for: half of all starts take longer."""
+_WINDOWS_LAST_S: Final = 900.0
+"""A forecast is asked again after so long, though nothing happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +38,17 @@ class Limits:
     max_replicas: int
     buffer_replicas: int
     keep_alive_s: float
+    """Seconds after the last call in which what is there stays; windows may say more."""
     calls_each: float
     """Calls that one replica carries at once."""
     is_target_explicit: bool
     is_batched: bool
+    is_forecast: bool = False
+    """Windows come from a forecast, which is worth asking again."""
+
+    def damping_s(self, window_s: float) -> float:
+        """How long a lower need must last before the number goes down."""
+        return window_s if self.is_forecast else min(window_s, self.keep_alive_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +66,15 @@ class ScalerView:
     """Since when some replica has been ready; what waited before that waited for the start."""
     warm_up: int = 0
     """Replicas that someone asked to have ready, whatever the traffic."""
+    windows: Windows = ()
+    """When one must be ready though nobody calls; read while idle only, so it may be empty while there are calls."""
+    now_unix_s: float = 0.0
+    """The instant of the view in the time of ``windows``."""
+
+    @property
+    def lead_s(self) -> float:
+        """How long before a window its start begins."""
+        return max(self.load_s * _LEAD, _LEAST_LEAD_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +82,14 @@ class Peaks:
     """Recent needs, newest last: each later one is smaller, so the first is the highest of the window."""
 
     points: tuple[tuple[float, int], ...] = ()
+    held_until_s: float = -math.inf
+    """What a window started stays until then."""
+    rest_until_s: float = -math.inf
+    """No window starts anything before: something was let go just now."""
 
     def noting(self, needed: int, now_s: float, window_s: float) -> Peaks:
         kept = tuple(point for point in self.points if point[1] > needed and now_s - point[0] < window_s)
-        return Peaks((*kept, (now_s, needed)))
+        return replace(self, points=(*kept, (now_s, needed)))
 
     @property
     def highest(self) -> int:
@@ -77,7 +105,14 @@ class Decision:
     look_again_s: float | None
 
 
-def limits_of(options: FunctionOptions, scaling: Scaling, keep_alive_s: float, *, is_retired: bool = False) -> Limits:
+def limits_of(
+    options: FunctionOptions,
+    scaling: Scaling,
+    keep_alive_s: float,
+    *,
+    is_retired: bool = False,
+    is_forecast: bool = False,
+) -> Limits:
     """The limits in force; a retired revision serves what it has and keeps nothing warm."""
     per_replica = options.batch.max_batch_size if options.batch is not None else options.concurrency
     return Limits(
@@ -88,6 +123,7 @@ def limits_of(options: FunctionOptions, scaling: Scaling, keep_alive_s: float, *
         calls_each=scaling.target_concurrency or float(per_replica),
         is_target_explicit=scaling.target_concurrency is not None and not is_retired,
         is_batched=options.batch is not None,
+        is_forecast=is_forecast and not is_retired,
     )
 
 
@@ -107,7 +143,7 @@ def decide(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, now_
         needed = min(needed, max(current, 1))  # one start, however many wait
     buffer = limits.buffer_replicas if view.ready else 0
     desired = min(max(needed + buffer, asked), limits.max_replicas)
-    peaks = peaks.noting(desired, now_s, min(window_s, limits.keep_alive_s))
+    peaks = peaks.noting(desired, now_s, limits.damping_s(window_s))
     if desired < current:
         desired = min(max(desired, peaks.highest), current, limits.max_replicas)
     return Decision(
@@ -151,16 +187,34 @@ def _execution_s(demand: DemandView, limits: Limits) -> float:
 def _when_idle(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, now_s: float, asked: int) -> Decision:
     assert view.idle_s is not None
     current = view.ready + view.starting
-    left_s = limits.keep_alive_s - view.idle_s
+    warmth = warmth_at(view.windows, view.now_unix_s, view.lead_s)
+    left_s = max(limits.keep_alive_s - view.idle_s, warmth.left_s, peaks.held_until_s - now_s)
     if left_s <= 0:
-        return Decision(desired=asked, peaks=Peaks(), look_again_s=None)
+        rest_until_s = now_s + view.load_s if current > asked else peaks.rest_until_s
+        look_again_s = _when_windows_matter(limits, warmth.comes_in_s if asked == 0 else None)
+        return Decision(desired=asked, peaks=Peaks(rest_until_s=rest_until_s), look_again_s=look_again_s)
     floor = max(asked, min(current, 1 + limits.buffer_replicas))
-    peaks = peaks.noting(floor, now_s, min(window_s, limits.keep_alive_s))
-    desired = max(asked, min(current, peaks.highest))
-    look_again_s = left_s if current > asked else None
-    if look_again_s is not None and desired > floor:
-        look_again_s = min(look_again_s, _until_peak_leaves(peaks, now_s, window_s))
+    if floor == 0 and warmth.left_s > 0 and now_s >= peaks.rest_until_s:
+        floor = 1
+        peaks = replace(peaks, held_until_s=now_s + 2 * view.lead_s)
+    peaks = peaks.noting(floor, now_s, limits.damping_s(window_s))
+    desired = max(asked, floor, min(current, peaks.highest))
+    waits = [left_s] if max(current, floor) > asked else []
+    if warmth.left_s > 0 and floor == 0:
+        waits.append(max(peaks.rest_until_s - now_s, _LEAST_LOOK_S))
+    elif warmth.comes_in_s is not None and asked == 0:
+        waits.append(warmth.comes_in_s)
+    if desired > floor:
+        waits.append(_until_peak_leaves(peaks, now_s, window_s))
+    look_again_s = _when_windows_matter(limits, min(waits, default=None))
     return Decision(desired=min(desired, limits.max_replicas), peaks=peaks, look_again_s=look_again_s)
+
+
+def _when_windows_matter(limits: Limits, look_again_s: float | None) -> float | None:
+    wait_s = min(
+        math.inf if look_again_s is None else look_again_s, _WINDOWS_LAST_S if limits.is_forecast else math.inf
+    )
+    return max(wait_s, _LEAST_LOOK_S) if wait_s < math.inf else None
 
 
 def _look_when_busy(

@@ -1,0 +1,49 @@
+"""Lists of windows: put together from several sources, and read at one instant.
+
+The rule that must not break: whatever goes in, what comes out is sorted and disjoint. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stoker_pool.forecast.policy import Window, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """What a list of windows says at one instant; seconds from then on."""
+
+    left_s: float
+    """For how long to be loaded; 0: not now."""
+    comes_in_s: float | None
+    """When to begin loading next; None: within ``left_s``, or never."""
+
+
+def merged(windows: Iterable[Window], gap_s: float = 0.0) -> Windows:
+    """Sorted and disjoint; windows that lie at most ``gap_s`` apart become one, and what is no window is dropped."""
+    whole: list[Window] = []
+    for window in sorted(_sound(windows), key=lambda item: (item.start_s, item.end_s)):
+        if whole and window.start_s <= whole[-1].end_s + gap_s:
+            if window.end_s > whole[-1].end_s:
+                whole[-1] = Window(whole[-1].start_s, window.end_s)
+        else:
+            whole.append(window)
+    return tuple(whole)
+
+
+def warmth_at(windows: Windows, now_s: float, lead_s: float) -> Warmth:
+    """What to do at ``now_s`` when a start takes ``lead_s``: being let go for less than that never pays."""
+    for window in merged(windows, 2 * lead_s):
+        if window.end_s <= now_s:
+            continue
+        if window.start_s - lead_s <= now_s:
+            return Warmth(window.end_s - now_s, None)
+        return Warmth(0.0, window.start_s - lead_s - now_s)
+    return Warmth(0.0, None)
+
+
+def _sound(windows: Iterable[Window]) -> Iterable[Window]:
+    return (window for window in windows if not math.isnan(window.start_s) and window.start_s < window.end_s)
