@@ -15,8 +15,8 @@ import random
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
-from urllib.parse import urlsplit
 
+from benchmarks.caller import Caller
 from benchmarks.serving import Served, stoker_platform
 from benchmarks.table import markdown, median, write_results
 
@@ -49,24 +49,12 @@ async def caller(
     served: Served, stop_s: float, bad_share: float, seed: int, tally: Counter[str], body_form: str
 ) -> None:
     """One connection that asks again as soon as it is answered."""
-    parts = urlsplit(served.url)
     chance = random.Random(seed)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    while perf_counter() < stop_s:
-        is_bad = chance.random() < bad_share
-        body = body_form.format(item=-1 if is_bad else 1).encode()
-        head = f"POST {parts.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        head += "".join(f"{line}\r\n" for line in served.headers)
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        _, has_length, rest = answer.lower().partition(b"content-length:")
-        if has_length:
-            await reader.readexactly(int(rest.split(b"\r\n")[0]))
-        else:  # some peers send their errors in chunks
-            await reader.readuntil(b"0\r\n\r\n")
-        tally[f"{'bad' if is_bad else 'good'} {answer[9:12].decode()}"] += 1
-    writer.close()
-    await writer.wait_closed()
+    async with Caller(served) as connection:
+        while perf_counter() < stop_s:
+            is_bad = chance.random() < bad_share
+            answer = await connection.ask(body_form.format(item=-1 if is_bad else 1).encode())
+            tally[f"{'bad' if is_bad else 'good'} {answer.status}"] += 1
 
 
 async def run(

@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 
 from benchmarks.platform_client import PlatformClient
+from benchmarks.processes import memory_bytes_of, process_tree
 from benchmarks.serving import free_port, process
-from benchmarks.table import markdown, median, memory_bytes_of, process_tree, write_results
+from benchmarks.table import markdown, median, write_results
 
 OPTIONS = {"scaling": {"keep_alive_s": 1}}
 MIB = 1024 * 1024

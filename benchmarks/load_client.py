@@ -25,6 +25,9 @@ except ImportError:
     uvloop = None
 
 
+AFTERMATH_S = 2
+
+
 @dataclass
 class Tally:
     """What came back. Latencies in seconds; ``(finished_at_s, latency_s)`` of good answers by the run's clock."""
@@ -32,6 +35,8 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     good: list[tuple[float, float]] = field(default_factory=list)
     bad_latency_s: list[float] = field(default_factory=list)
+    aftermath: list[int] = field(default_factory=list)
+    """Good answers in each second after an open loop's last request."""
 
 
 class Connection(asyncio.Protocol):
@@ -43,9 +48,14 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._start_s = start_s
         self._buffer = b""
+        self._missing_bytes = 0
+        self._status = ""
         self._sent_s = 0.0
         self.is_open = False
         self.stop = False
+        self.stopped = asyncio.Event()
+        self.pause_s = 0.0
+        """Before it asks again after an answer that was no result."""
         self._transport: asyncio.Transport | None = None
         self.deadline: asyncio.TimerHandle | None = None
 
@@ -67,6 +77,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self._missing_bytes:  # the rest of a large answer is counted, not kept
+            self._missing_bytes -= len(data)
+            if not self._missing_bytes:
+                self._done(self._status)
+            return
         self._buffer = data if not self._buffer else self._buffer + data
         head_end = self._buffer.find(b"\r\n\r\n")
         if head_end < 0:
@@ -74,14 +89,13 @@ class Connection(asyncio.Protocol):
         head = self._buffer[:head_end].lower()
         at = head.find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        if at < 0 and b"transfer-encoding: chunked" in head:
-            if not self._buffer.endswith(b"0\r\n\r\n"):
-                return
-        elif len(self._buffer) < head_end + 4 + length:
+        if at < 0 and b"transfer-encoding: chunked" in head and not self._buffer.endswith(b"0\r\n\r\n"):
             return
-        status = self._buffer[9:12].decode()
+        self._status = self._buffer[9:12].decode()
+        self._missing_bytes = max(head_end + 4 + length - len(self._buffer), 0)
         self._buffer = b""
-        self._done(status)
+        if not self._missing_bytes:
+            self._done(self._status)
 
     def _done(self, status: str) -> None:
         now_s = time.perf_counter()
@@ -93,13 +107,20 @@ class Connection(asyncio.Protocol):
         if self.deadline is not None:
             self.deadline.cancel()
         if self.stop:
-            return
-        if self._on_free is None:
+            self.stopped.set()
+        elif self._on_free is None and self.pause_s and not status.startswith("2"):
+            asyncio.get_running_loop().call_later(self.pause_s, self._again)
+        elif self._on_free is None:
             self.send()
         else:
             self._on_free.put_nowait(self)
 
+    def _again(self) -> None:
+        if self.is_open and not self.stop:
+            self.send()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.stopped.set()
         if self.is_open:
             self.is_open = False
             self._tally.statuses["closed"] += 1
@@ -109,19 +130,43 @@ class Connection(asyncio.Protocol):
 
 async def closed_loop(args: argparse.Namespace, request: bytes, address: tuple[str, int]) -> Tally:
     """Every connection sends its next request when the last one is answered."""
-    loop = asyncio.get_running_loop()
     tally = Tally()
     start_s = time.perf_counter()
-    links: list[Connection] = []
-    for _ in range(args.connections):
-        _, link = await loop.create_connection(lambda: Connection(request, tally, None, start_s), *address)
-        links.append(link)
-    for link in links:
-        link.send()
+    links = await _ask_again_and_again(args.connections, request, address, tally, start_s)
     await asyncio.sleep(args.duration_s)
     for link in links:
         link.stop = True
+    if args.finish:
+        await asyncio.gather(*(link.stopped.wait() for link in links))
     return tally
+
+
+async def _ask_again_and_again(
+    count: int, request: bytes, address: tuple[str, int], tally: Tally, start_s: float, pause_s: float = 0.0
+) -> list[Connection]:
+    loop = asyncio.get_running_loop()
+    links: list[Connection] = []
+    for _ in range(count):
+        _, link = await loop.create_connection(lambda: Connection(request, tally, None, start_s), *address)
+        link.pause_s = pause_s
+        links.append(link)
+    for link in links:
+        link.send()
+    return links
+
+
+async def aftermath(
+    args: argparse.Namespace, request: bytes, address: tuple[str, int], tally: Tally, start_s: float
+) -> None:
+    """Callers that come at once after the overload; counts all results of the next seconds, theirs and what is left."""
+    after = Tally()
+    end_s = time.perf_counter() - start_s
+    links = await _ask_again_and_again(args.aftermath_connections, request, address, after, start_s, 0.02)
+    await asyncio.sleep(AFTERMATH_S)
+    for link in links:
+        link.stop = True
+    seconds = Counter(int(at_s - end_s) for at_s, _ in (*tally.good, *after.good) if at_s >= end_s)
+    tally.aftermath = [seconds[second] for second in range(AFTERMATH_S)]
 
 
 async def open_loop(args: argparse.Namespace, request: bytes, address: tuple[str, int]) -> Tally:
@@ -160,6 +205,8 @@ async def open_loop(args: argparse.Namespace, request: bytes, address: tuple[str
         task = asyncio.ensure_future(fire(due_s))
         pending.add(task)
         task.add_done_callback(pending.discard)
+    if args.aftermath_connections:
+        await aftermath(args, request, address, tally, start_s)
     await asyncio.sleep(args.patience_s + 0.5)
     return tally
 
@@ -181,6 +228,8 @@ def summary(tally: Tally, duration_s: float) -> dict[str, object]:
         "p99_ms": quantile_ms(0.99),
         "max_ms": latencies[-1] * 1000 if latencies else None,
         "statuses": dict(tally.statuses),
+        "took_s": max(duration_s, max((at_s for at_s, _ in tally.good), default=0.0)),
+        "aftermath_per_second": tally.aftermath,
         "good_per_second": [per_second[second] for second in range(max(per_second, default=-1) + 1)],
         "client_cpu_s": usage.ru_utime + usage.ru_stime,
     }
@@ -196,6 +245,8 @@ def main() -> None:
     parser.add_argument("--duration-s", type=float, default=3.0)
     parser.add_argument("--rate", type=float, default=0.0, help="requests per second; 0 = closed loop")
     parser.add_argument("--patience-s", type=float, default=5.0)
+    parser.add_argument("--finish", action="store_true", help="closed loop: wait for what is out at the end")
+    parser.add_argument("--aftermath-connections", type=int, default=0, help="open loop: callers right after it")
     args = parser.parse_args()
     parts = urlsplit(args.url)
     if parts.hostname not in ("127.0.0.1", "localhost", "::1"):

@@ -19,8 +19,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.processes import cpu_seconds_of_tree
 from benchmarks.serving import Served, bare_uvicorn, stoker_platform
-from benchmarks.table import cpu_seconds_of_tree, markdown, median, write_results
+from benchmarks.table import markdown, median, write_results
 
 SOURCE = "def echo(x):\n    return x\n"
 BODY = '{"x": 1}'

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.peer_servers import works
+from benchmarks.processes import process_tree
 from benchmarks.serving import Served, free_port
-from benchmarks.table import process_tree
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache/peers"
 SERVERS = Path(__file__).parent / "peer_servers"

@@ -19,12 +19,13 @@ BARE_APP = """
 async def app(scope, receive, send):
     if scope["type"] != "http":
         return
-    body = b""
+    parts = []
     more = True
     while more:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
+    body = b"".join(parts)
     await send({"type": "http.response.start", "status": 200,
                 "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})

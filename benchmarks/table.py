@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def median(values: Iterable[float]) -> float:
@@ -53,35 +52,3 @@ def write_results(name: str, rows: Sequence[Mapping[str, object]]) -> None:
     RESULTS.mkdir(exist_ok=True)
     document = {"benchmark": name, "date": datetime.now(timezone.utc).date().isoformat(), "machine": machine()}
     (RESULTS / f"{name}.json").write_text(json.dumps({**document, "rows": list(rows)}, indent=1) + "\n")
-
-
-def process_tree(pid: int) -> list[int]:
-    """``pid`` and all its live descendants."""
-    found = [pid]
-    for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                found += [int(child) for child in children.read_text().split()]
-            except OSError:
-                continue
-    return found
-
-
-def cpu_seconds_of_tree(pid: int) -> float:
-    """User and system CPU seconds of a process and its live descendants."""
-    total = 0
-    for member in process_tree(pid):
-        try:
-            fields = Path(f"/proc/{member}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS_PER_S
-
-
-def memory_bytes_of(pid: int) -> int:
-    """Proportional set size of one process."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
