@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from stoker.errors import InvalidOption
+from stoker.warm_hours import checked_warm_hours
 
 ADAPTIVE: Final = "adaptive"
+WARMTHS: Final = ("frugal", "balanced", "eager")
+PRICES: Final = ("cold_start_target", "warmth", "gpu_second_cost", "cold_start_cost")
+"""Options of ``Scaling`` that say, each in its own words, how much idle time a cold start is worth."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NAME: Final = re.compile(r"^[a-z0-9]([a-z0-9-_]{0,61}[a-z0-9])?$")
 _GPU: Final = re.compile(r"^(?P<model>[A-Za-z][A-Za-z0-9-]*)(:(?P<part>\d+g\.\d+gb|[1-9]\d*))?$")
@@ -60,7 +64,19 @@ class Scaling:
     target_concurrency: float | None = None
     """Calls in flight a replica should carry; None derives it from ``concurrency`` and the batch."""
     keep_alive_s: float | Literal["adaptive"] = 60.0
-    """Idle seconds before the last replicas drain, or ``"adaptive"``."""
+    """Idle seconds before the last replicas drain, or ``"adaptive"``: when a call is expected, by what was learned."""
+    cold_start_target: float | None = None
+    """With ``"adaptive"``: the share of calls that may wait for a start, met with as little idle time as it takes."""
+    warmth: Literal["frugal", "balanced", "eager"] | None = None
+    """With ``"adaptive"``: how much idle time a cold start is worth, in a word; None is ``"balanced"``."""
+    gpu_second_cost: float | None = None
+    """With ``"adaptive"``: what a loaded second costs, in the same money as ``cold_start_cost``."""
+    cold_start_cost: float | None = None
+    """With ``"adaptive"``: what it costs that a call waits for a start."""
+    prewarm_budget_s: float | None = None
+    """Device seconds per hour that replicas started before any call may stand idle; None: no limit but the price."""
+    warm: tuple[str, ...] = ()
+    """Hours in which one is always ready, such as ``"Mon-Fri 09:00-18:00 Asia/Kolkata"``."""
 
     def __post_init__(self) -> None:
         _whole("scaling.min_replicas", self.min_replicas, least=0, most=1000)
@@ -76,6 +92,34 @@ class Scaling:
             if isinstance(self.keep_alive_s, str):
                 raise InvalidOption(f'scaling.keep_alive_s must be seconds or "adaptive", got {self.keep_alive_s!r}')
             _number("scaling.keep_alive_s", self.keep_alive_s, least=0, most=30 * 86_400)
+        self._check_prices()
+        if self.prewarm_budget_s is not None:
+            _number("scaling.prewarm_budget_s", self.prewarm_budget_s, least=0, most=1e9)
+        object.__setattr__(self, "warm", checked_warm_hours("scaling.warm", self.warm))
+
+    def _check_prices(self) -> None:
+        if self.cold_start_target is not None:
+            _number("scaling.cold_start_target", self.cold_start_target, above=0, most=1)
+        if self.warmth is not None and self.warmth not in WARMTHS:
+            raise InvalidOption(f"scaling.warmth must be one of {', '.join(WARMTHS)}, got {self.warmth!r}")
+        for option in ("gpu_second_cost", "cold_start_cost"):
+            if getattr(self, option) is not None:
+                _number(f"scaling.{option}", getattr(self, option), above=0)
+        if (self.gpu_second_cost is None) != (self.cold_start_cost is None):
+            raise InvalidOption(
+                "scaling.gpu_second_cost and scaling.cold_start_cost belong together, got "
+                f"{self.gpu_second_cost!r} and {self.cold_start_cost!r}"
+            )
+        given = [name for name in PRICES if getattr(self, name) is not None]
+        if given and self.keep_alive_s != ADAPTIVE:
+            raise InvalidOption(
+                f'scaling.{given[0]} needs keep_alive_s="adaptive", got keep_alive_s={self.keep_alive_s!r}',
+                hint=f'Set keep_alive_s="adaptive", or leave out {given[0]}.',
+            )
+        if len({"cost" if name.endswith("_cost") else name for name in given}) > 1:
+            raise InvalidOption(
+                f"scaling takes one of cold_start_target, warmth, or the two costs, got {' and '.join(given)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

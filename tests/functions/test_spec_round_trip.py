@@ -27,7 +27,13 @@ _options = st.builds(
     cpu=st.floats(0.1, 64),
     memory_mib=st.none() | st.integers(16, 10**6),
     batch=st.none() | st.builds(Batch, max_batch_size=st.integers(1, 512), cost_fn=st.sampled_from([None, "bytes"])),
-    scaling=st.builds(Scaling, min_replicas=st.integers(0, 3), keep_alive_s=st.floats(0, 1e5) | st.just("adaptive")),
+    scaling=st.builds(
+        Scaling,
+        min_replicas=st.integers(0, 3),
+        keep_alive_s=st.floats(0, 1e5) | st.just("adaptive"),
+        warm=st.sampled_from([(), ("Mon-Fri 09:00-18:00 Asia/Kolkata", "22:00-06:00")]),
+        prewarm_budget_s=st.none() | st.floats(0, 3600),
+    ),
     retries=st.builds(Retries, max_attempts=st.integers(1, 9)),
     env=_variables,
     labels=_pairs,
@@ -56,6 +62,25 @@ def test_options_survive_json(options: FunctionOptions) -> None:
         pytest.param({"env": {"A": 1}}, "env must map strings to strings", id="env number"),
         pytest.param({"secrets": "one"}, "secrets must be a list of strings", id="secrets string"),
         pytest.param({"scaling": {"min_replicas": 5}}, "min_replicas must be <= max_replicas", id="min over max"),
+        pytest.param({"scaling": {"warm": "daily 09:00-10:00"}}, "scaling.warm must be a list", id="warm as a text"),
+        pytest.param({"scaling": {"warm": ["nine to five"]}}, "names no hours such as", id="warm without hours"),
+        pytest.param({"scaling": {"warmth": "eager"}}, 'needs keep_alive_s="adaptive"', id="warmth with a fixed time"),
+        pytest.param(
+            {"scaling": {"keep_alive_s": "adaptive", "warmth": "hot"}},
+            "one of frugal, balanced, eager",
+            id="warmth word",
+        ),
+        pytest.param(
+            {"scaling": {"keep_alive_s": "adaptive", "cold_start_target": 0}}, "must be > 0, got 0", id="no cold start"
+        ),
+        pytest.param(
+            {"scaling": {"keep_alive_s": "adaptive", "gpu_second_cost": 1}}, "belong together", id="half a price"
+        ),
+        pytest.param(
+            {"scaling": {"keep_alive_s": "adaptive", "warmth": "eager", "cold_start_target": 0.1}},
+            "takes one of cold_start_target, warmth",
+            id="two prices",
+        ),
         pytest.param({"scaling": {"keep_alive_s": "soon"}}, 'seconds or "adaptive"', id="keep-alive word"),
         pytest.param(
             {"batch": {}, "concurrency": 2}, "concurrency must be 1 for a batched", id="batch and concurrency"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -99,7 +100,7 @@ def test_windows_that_change_at_every_look_never_make_it_flap(
             changes.append(at_s)
         peaks, current = made.peaks, made.desired
         at_s += pause_s
-    assert all(later - earlier >= load_s for earlier, later in zip(changes, changes[1:], strict=False))
+    assert all(later - earlier >= load_s for earlier, later in itertools.pairwise(changes))
 
 
 @given(any_windows, st.floats(0.0, 20.0))
@@ -125,7 +126,7 @@ def test_looking_only_when_told_to_is_enough(windows: Windows, load_s: float) ->
 def test_merging_gives_sorted_disjoint_windows_whatever_goes_in(pairs: list[tuple[float, float]], gap_s: float) -> None:
     whole = merged((Window(start, end) for start, end in pairs), gap_s)
     assert all(window.start_s < window.end_s for window in whole)
-    assert all(left.end_s < right.start_s for left, right in zip(whole, whole[1:], strict=False))
+    assert all(left.end_s < right.start_s for left, right in itertools.pairwise(whole))
 
 
 def test_the_end_of_a_window_is_outside_of_it() -> None:
