@@ -1,0 +1,1 @@
+"""Batch runs: a function mapped over a data set, checkpointed by item."""

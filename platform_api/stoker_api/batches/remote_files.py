@@ -1,0 +1,92 @@
+"""Files behind URLs; the only file that imports fsspec.
+
+The rule that must not break: what goes wrong comes out as an error of ours that names the URL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final, cast
+
+import fsspec
+
+from stoker.errors import InvalidInput, NotFound
+from stoker_api.stores.failures import StorageFailed
+
+_BLOCK_BYTES: Final = 4 * 1024 * 1024
+_MARKS: Final = (
+    "ETag",
+    "etag",
+    "mtime",
+    "LastModified",
+    "updated",
+    "last_modified",
+    "Last-Modified",
+    "created",
+    "md5Hash",
+)
+
+
+def expand(url: str) -> list[str]:
+    """The URLs that a glob matches, in order."""
+    with _told(url):
+        system, path = fsspec.core.url_to_fs(url)
+        return sorted(system.unstrip_protocol(found) for found in system.glob(path))
+
+
+def describe(url: str) -> tuple[int, dict[str, str]]:
+    """Size, and what changes when the content does."""
+    with _told(url):
+        system, path = fsspec.core.url_to_fs(url)
+        found: dict[str, Any] = system.info(path)
+        marks = {name: str(found[name]) for name in _MARKS if found.get(name)}
+        return int(found.get("size") or 0), marks
+
+
+def open_read(url: str) -> BinaryIO:
+    """The content from its beginning."""
+    with _told(url):
+        system, path = fsspec.core.url_to_fs(url)
+        return cast(BinaryIO, system.open(path, "rb", block_size=_BLOCK_BYTES))
+
+
+def put(local: str, url: str) -> None:
+    """Write a local file there, whole or not at all as far as the store allows."""
+    with _told(url, "written"):
+        system, path = fsspec.core.url_to_fs(url)
+        system.makedirs(system._parent(path), exist_ok=True)
+        system.put_file(local, path)
+
+
+def listing(url: str) -> list[str]:
+    """Names of the files right under a folder; empty where there is none."""
+    with _told(url):
+        system, path = fsspec.core.url_to_fs(url)
+        if not system.exists(path):
+            return []
+        return sorted(str(found).rstrip("/").rpartition("/")[2] for found in system.ls(path, detail=False))
+
+
+def remove(url: str) -> None:
+    """Remove one file; nothing where it is not there."""
+    with _told(url, "removed"):
+        system, path = fsspec.core.url_to_fs(url)
+        if system.exists(path):
+            system.rm_file(path)
+
+
+@contextlib.contextmanager
+def _told(url: str, what: str = "read") -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no {url}") from error
+    except ImportError as error:
+        raise InvalidInput(f"{url} cannot be {what}: {error}", hint="Install it beside the platform.") from error
+    except (InvalidInput, NotFound):
+        raise
+    except ValueError as error:
+        raise InvalidInput(f"{url} cannot be {what}: {error}") from error
+    except Exception as error:  # whatever the store's own library raises: aiohttp's, botocore's, gcsfs's
+        raise StorageFailed(f"{url} cannot be {what}: {type(error).__name__}: {error}") from error
