@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 
 
@@ -15,11 +16,16 @@ class PlatformClient:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> object:
-        """One request; the JSON of its answer. Raises on any error status."""
+        """One request; the JSON of its answer. Raises ``RuntimeError`` with the problem on any error status."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, {**self._headers, **headers}, method=method)
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=300) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(
+                f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:2000]}"
+            ) from error
 
     def describe(self, name: str) -> dict[str, object]:
         """``GET /v1/functions/{name}``."""
