@@ -25,7 +25,7 @@ class BatchView:
     oldest_wait_s: float
     arrival_rate_per_s: float
     size_limit: int | None = None
-    """A smaller bound than the options give, while bad items are about (see bisection.py)."""
+    """A smaller bound than the options give, while bad items are about (see narrowing.py)."""
 
 
 @dataclass(frozen=True, slots=True)

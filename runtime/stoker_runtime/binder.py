@@ -13,14 +13,15 @@ from typing import Final
 from stoker.options import FunctionOptions
 from stoker_runtime.arrival_rate import ArrivalRate
 from stoker_runtime.batcher import BatchView, plan_batch
-from stoker_runtime.bisection import FaultRate, best_batch_size
 from stoker_runtime.call_state import SENT
 from stoker_runtime.cost_model import CostModel
 from stoker_runtime.dispatcher_stats import DispatcherStats
 from stoker_runtime.invocation import Invocation
+from stoker_runtime.narrowing import FaultRate
 from stoker_runtime.pipelining import calls_per_replica, prefetches_batch
 from stoker_runtime.queue import CallQueue
-from stoker_runtime.replica_link import ReplicaLink, SentFrame
+from stoker_runtime.replica_link import ReplicaLink
+from stoker_runtime.sent_frame import SentFrame
 
 _FIRST_HOP_S: Final = 0.0001
 _LONGEST_HOP_S: Final = 0.001
@@ -50,7 +51,7 @@ class Binder:
     ) -> None:
         self.model = CostModel()
         """Of whole batches; without batching nothing is observed here."""
-        self.faults = FaultRate()
+        self.faults = FaultRate(options.batch.max_batch_size if options.batch is not None else 1)
         self.duration_s = 0.0
         """Recent mean of what the worker spent on an execution."""
         self._spread_s = 0.0
@@ -76,13 +77,21 @@ class Binder:
         if link is None or room <= 0:
             return Step.NO_ROOM
         queue = self._queue
-        calls = queue.take_apart(now_ns, expired) if queue.has_apart else []
+        before = len(expired)
+        if queue.has_apart:
+            calls, are_suspects = queue.take_apart(now_ns, expired)
+            if are_suspects and len(calls) > 1:
+                self._send_suspects(link, calls, now_ns)
+                return Step.SENT
+        else:
+            calls = []
         if not calls and self._batch is not None:
             room = self._plan(now_ns)
             if room == 0:
                 return Step.WAITS_FOR_MATES
-        before = len(expired)
         calls = calls or queue.take(room, now_ns, expired)
+        if not calls and queue.has_parked and not link.in_flight:
+            calls = queue.take_parked(now_ns, expired)  # nothing else is to be done: that may as well
         if calls:
             self._send(link, calls, now_ns)
         return Step.SENT if calls or len(expired) > before else Step.NO_ROOM
@@ -109,14 +118,12 @@ class Binder:
         self._observations += 1
         if not frame.batched:
             return
-        if frame.failed is None:
+        if frame.failed is not None:
+            self.faults.note_failed(frame.size, frame.cost, wall_s)
+        else:
             self.model.observe(frame.cost, wall_s)
             self._cost_per_call += 0.1 * (frame.cost / frame.size - self._cost_per_call)
             self.faults.note_good(frame.size)
-        elif frame.size == 1:
-            self.faults.note_bad()
-        else:
-            self.faults.note_failed_execution(wall_s, self.model.predict_s(frame.cost))
 
     def _least_busy(self) -> ReplicaLink | None:
         best: ReplicaLink | None = None
@@ -149,10 +156,15 @@ class Binder:
         return room
 
     def _prefetches(self, full_batch: int) -> bool:
-        return not self._queue.has_apart and prefetches_batch(
+        queue = self._queue
+        if not queue.has_apart:
+            waiting = queue.ordinary if queue.has_parked else queue.depth
+        else:
+            waiting = full_batch if queue.has_suspects_next else 0
+        return prefetches_batch(
             self.model.mean_s,
             self._hop_s,
-            waiting=self._queue.depth,
+            waiting=waiting,
             full_batch=full_batch,
             observations=self.model.observations,
         )
@@ -160,7 +172,7 @@ class Binder:
     def _plan(self, now_ns: int) -> int:
         """Size of the next batch; 0 = wait, and look again when told."""
         assert self._batch is not None
-        limit = best_batch_size(self._batch.max_batch_size, self.faults, self.model)
+        limit = self.faults.batch_size(self.model, self._cost_per_call)
         if self._sizes_by_count:
             return limit
         front = self._queue.peek(self._batch.max_batch_size, now_ns)
@@ -177,7 +189,17 @@ class Binder:
             self._wake_at(now_ns + int(plan.wait_s * 1e9))
         return plan.size
 
+    def _send_suspects(self, link: ReplicaLink, calls: list[Invocation], now_ns: int) -> None:
+        """Some of them run, and the rest waits to hear what comes of it."""
+        first = self.faults.suspects_to_run(len(calls), self.model, self._cost_per_call)
+        rest = calls[first:]
+        self._queue.park(rest)
+        self._send(link, calls[:first], now_ns)
+        link.frames[-1].rest = rest
+
     def _send(self, link: ReplicaLink, calls: list[Invocation], now_ns: int) -> None:
+        if link.on_first_use is not None:
+            _note_first_use(link, calls)
         for invocation in calls:
             invocation.state = SENT
             invocation.attempt += 1
@@ -195,3 +217,11 @@ class Binder:
                 link.send_calls(calls[start : start + _CALLS_PER_FRAME], batched=False, now_ns=now_ns)
         else:
             link.send_each(calls, now_ns=now_ns)
+
+
+def _note_first_use(link: ReplicaLink, calls: list[Invocation]) -> None:
+    on_first_use, link.on_first_use = link.on_first_use, None
+    for invocation in calls:
+        invocation.is_prewarmed = not invocation.is_cold  # one that waited for the start gained little by it
+    if on_first_use is not None:
+        on_first_use()

@@ -27,10 +27,12 @@ from stoker_runtime.demand import DemandView
 from stoker_runtime.dispatcher_stats import DispatcherStats
 from stoker_runtime.door import Door
 from stoker_runtime.invocation import Invocation, Outcome
+from stoker_runtime.isolation import Isolation
 from stoker_runtime.queue import CallQueue
 from stoker_runtime.receipt import cold_share_ns
-from stoker_runtime.replica_link import ReplicaLink, SentFrame
+from stoker_runtime.replica_link import ReplicaLink
 from stoker_runtime.reruns import Reruns
+from stoker_runtime.sent_frame import SentFrame
 from stoker_runtime.wake_timer import Timers, WakeTimer
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Dispatcher:
         self._coalescer = Coalescer(self._end) if options.coalesce else None
         self._timer = WakeTimer(self._loop, self.now_ns, self._on_timer)
         self._door = Door(options, self._queue, now_ns / 1e9)
+        self.arrivals = self._door.log
         self._binder = Binder(options, self._queue, self._links, self.stats, self._door.arrivals, self._timer.wake_at)
         self._door.capacity_per_s = self._binder.capacity_per_s
         self._reruns = Reruns(
@@ -83,6 +86,7 @@ class Dispatcher:
         self.on_chunk = self._delivery.on_chunk
         self.consumed = self._delivery.consumed
         """``consumed(invocation, chunks)``: the consumer of a stream took so many; the worker may send more."""
+        self._isolation = Isolation(options, self._reruns, self.on_result)
         self._deadlines = Deadlines(
             options,
             int((options.startup_timeout_s if cold_hold_s is None else cold_hold_s) * 1e9),
@@ -223,15 +227,8 @@ class Dispatcher:
 
     def on_frame_answered(self, link: ReplicaLink, frame: SentFrame, now_ns: int) -> None:
         self._binder.observe(link, frame, now_ns)
-        if not frame.failed:
-            return
-        calls = [invocation for invocation, _, _ in frame.failed if invocation.outcome is None]
-        if self.options.batch is not None and self.options.batch.isolate_errors:
-            if calls:
-                self._reruns.narrow_down(calls)
-            return
-        for invocation, result, body in frame.failed:
-            self.on_result(link, invocation, result, body, now_ns)
+        if frame.failed is not None or frame.rest is not None:
+            self._isolation.on_frame_answered(link, frame, now_ns)
 
     def on_settled(self, link: ReplicaLink) -> None:
         self._pump()
@@ -242,7 +239,7 @@ class Dispatcher:
         self._is_pump_due = False  # it may come in place of on_settled
         if link.in_flight:
             self.stats.workers_lost += 1
-        started, unstarted = link.take_in_flight(self.now_ns())
+        started, unstarted = self._isolation.take_back(link, self.now_ns())
         self._attached.forget(link)
         error = WorkerLost(f"replica {link.replica_id} was lost while the call ran: {reason}", hint=link.loss_hint)
         self._reruns.after_loss(started, unstarted, Outcome(error=error))
@@ -329,7 +326,7 @@ class Dispatcher:
 
     def _replace(self, link: ReplicaLink, overdue: list[Invocation]) -> None:
         """Calls ran past ``timeout_s``: their replica is killed, its other calls run elsewhere or are told."""
-        started, unstarted = link.take_in_flight(self.now_ns())
+        started, unstarted = self._isolation.take_back(link, self.now_ns())
         link.is_accepting = False
         self._attached.forget(link)
         error = DeadlineExceeded(

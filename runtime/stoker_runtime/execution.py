@@ -179,9 +179,10 @@ class BatchRun:
     def fail(self, error: BaseException, execute_ns: int) -> list[Result]:
         """Every item fails with the batch: which one was bad is not known here."""
         self._execute_ns = execute_ns
-        is_many = len(self._calls) > 1
+        # an item that ran alone because its mates were refused is at fault itself
+        is_whole = len(self._calls) > 1 or self._size == 1
         for call in self._calls:
-            self.results.append(failed(call, error, self._timing(), self._size, batch_failed=is_many))
+            self.results.append(failed(call, error, self._timing(), self._size, batch_failed=is_whole))
         return self.results
 
     def succeed(self, value: object, execute_ns: int) -> list[Result]:

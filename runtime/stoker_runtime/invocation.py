@@ -18,6 +18,8 @@ class Priority(IntEnum):
 
     INTERACTIVE = 0
     BACKGROUND = 1
+    BATCH = 2
+    """Runs when nothing else waits, and never fills up the batch of another call."""
 
 
 class Outcome:
@@ -63,7 +65,9 @@ class Invocation:
         "encode_ns",
         "encoding",
         "execute_ns",
+        "failed_runs",
         "is_cold",
+        "is_prewarmed",
         "method",
         "on_chunk",
         "on_done",
@@ -115,6 +119,7 @@ class Invocation:
         self.execute_ns = 0
         self.encode_ns = 0
         self.is_cold = False
+        self.is_prewarmed = False  # the first on a replica that was started before any call wanted it
         self.cold_phases_ns: dict[str, int] | None = None
         """place, zygote, fork, verify, unpickle, enter, warmup: the part of the start this call waited for."""
         self.batch_size = 1
@@ -123,6 +128,7 @@ class Invocation:
         self.call_id = 0
         self.cost = 1.0
         self.attempt = 0
+        self.failed_runs = 0  # runs that failed as a whole, through this call or a mate
         self.state = 0
         self.outcome: Outcome | None = None
 

@@ -1,5 +1,5 @@
 """Calls that wait for a replica: interactive before background, oldest first, groups that were set apart before all,
-and those whose callers have probably given up after all.
+and those whose callers have probably given up after all. Parked ones wait for what comes of a run that is under way.
 
 The rule that must not break: ``depth`` counts exactly the calls that are here and have not ended. Calls that end while
 they wait stay as husks until they are passed over, so that ending one is O(1); husks never leave the queue as calls.
@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from stoker_runtime.invocation import Invocation
+from stoker_runtime.invocation import Invocation, Priority
 
 _HUSKS_KEPT: Final = 256
 _LATE: Final = 2
+_BATCH: Final = 3
+_LANE_OF: Final = {Priority.INTERACTIVE: 0, Priority.BACKGROUND: 1, Priority.BATCH: _BATCH}
 
 
 class CallQueue:
-    """Two priorities of lanes, and one of the late; a lane per method where methods cannot share a batch."""
+    """Lanes by priority, and one of the late; a lane per method where methods cannot share a batch."""
 
-    __slots__ = ("_apart", "_by_method", "_husks", "_lanes", "depth")
+    __slots__ = ("_apart", "_by_method", "_husks", "_lanes", "_parked", "depth")
 
     def __init__(self, *, by_method: bool) -> None:
         self._by_method = by_method
-        self._lanes: tuple[dict[str, deque[Invocation]], ...] = ({}, {}, {})
-        self._apart: deque[list[Invocation]] = deque()
+        self._lanes: tuple[dict[str, deque[Invocation]], ...] = ({}, {}, {}, {})
+        self._apart: deque[_Apart] = deque()
+        self._parked: list[list[Invocation]] = []
         self._husks = 0
         self.depth = 0
 
@@ -40,11 +44,32 @@ class CallQueue:
             self._lane(invocation).appendleft(invocation)
         self.depth += len(invocations)
 
-    def push_apart(self, groups: list[list[Invocation]]) -> None:
-        """Before everything; each group runs by itself and is never mixed with other calls."""
-        self._apart.extendleft(reversed(groups))
+    def push_apart(self, groups: list[list[Invocation]], *, are_suspects: bool = False, is_first: bool = True) -> None:
+        """Before all other calls; each group runs by itself and is never mixed with others. Of suspects at least one
+        is known to make a run fail."""
+        marked = [_Apart(group, are_suspects) for group in groups]
+        if is_first:
+            self._apart.extendleft(reversed(marked))
+        else:
+            self._apart.extend(marked)
         for group in groups:
             self.depth += len(group)
+
+    def park(self, calls: list[Invocation]) -> None:
+        """Calls that were taken wait again, until ``release`` or until a replica has nothing else to do."""
+        self._parked.append(calls)
+        self.depth += len(calls)
+
+    def release(self, calls: list[Invocation]) -> list[Invocation]:
+        """Those of a parked list that still wait, taken; ``[]`` if they were taken meanwhile."""
+        for index, parked in enumerate(self._parked):
+            if parked is calls:
+                del self._parked[index]
+                waiting = list(_live(calls))
+                self._husks -= len(calls) - len(waiting)
+                self.depth -= len(waiting)
+                return waiting
+        return []
 
     def set_late_aside(self, accepted_before_ns: int) -> None:
         """Those that wait since before that instant, without a deadline of their own, run when nothing else waits."""
@@ -61,12 +86,20 @@ class CallQueue:
         if self._husks > self.depth + _HUSKS_KEPT:
             self._drop_husks()
 
-    def take_apart(self, now_ns: int, expired: list[Invocation]) -> list[Invocation]:
-        """The next group that was set apart, or ``[]``. Those past their deadline go to ``expired``."""
+    def take_apart(self, now_ns: int, expired: list[Invocation]) -> tuple[list[Invocation], bool]:
+        """The next group that was set apart, or ``[]``, and whether they are suspects (once one has left, the fault
+        may have left with it). Those past their deadline go to ``expired``."""
         while self._apart:
-            taken: list[Invocation] = []
-            for invocation in self._apart.popleft():
-                self._sort_out(invocation, now_ns, taken, expired)
+            group = self._apart.popleft()
+            taken = self._sort_all_out(group.calls, now_ns, expired)
+            if taken:
+                return taken, group.are_suspects and len(taken) == len(group.calls)
+        return [], False
+
+    def take_parked(self, now_ns: int, expired: list[Invocation]) -> list[Invocation]:
+        """The longest parked list, or ``[]``. Those past their deadline go to ``expired``."""
+        while self._parked:
+            taken = self._sort_all_out(self._parked.pop(0), now_ns, expired)
             if taken:
                 return taken
         return []
@@ -75,7 +108,9 @@ class CallQueue:
         """Up to ``limit`` calls in order, all of one method where methods matter."""
         taken: list[Invocation] = []
         method: str | None = None
-        for lanes in self._lanes:
+        for place, lanes in enumerate(self._lanes):
+            if taken and place == _BATCH:
+                break
             if not lanes:
                 continue
             if method is None:
@@ -93,7 +128,9 @@ class CallQueue:
         """What ``take(limit)`` would give, without taking it."""
         seen: list[Invocation] = []
         method: str | None = None
-        for lanes in self._lanes:
+        for place, lanes in enumerate(self._lanes):
+            if seen and place == _BATCH:
+                break
             self._drop_empty_front(lanes)
             if not lanes:
                 continue
@@ -112,21 +149,39 @@ class CallQueue:
     def has_apart(self) -> bool:
         return bool(self._apart)
 
+    @property
+    def has_parked(self) -> bool:
+        return bool(self._parked)
+
+    @property
+    def has_suspects_next(self) -> bool:
+        """The group that is taken next is of suspects."""
+        return bool(self._apart) and self._apart[0].are_suspects
+
+    @property
+    def ordinary(self) -> int:
+        """Calls that wait for no more than a replica, and may share a run with any other."""
+        others = sum(len(list(_live(group.calls))) for group in self._apart)
+        return self.depth - others - sum(len(list(_live(calls))) for calls in self._parked)
+
     def oldest_ns(self) -> int:
         """When the longest-waiting call was accepted; 0 if none waits."""
         heads = [next(_live(lane), None) for lanes in self._lanes for lane in lanes.values()]
-        heads += [next(_live(group), None) for group in self._apart]
+        heads += [next(_live(group.calls), None) for group in self._apart]
+        heads += [next(_live(calls), None) for calls in self._parked]
         return min((head.accepted_ns for head in heads if head is not None), default=0)
 
     def __iter__(self) -> Iterator[Invocation]:
         for group in self._apart:
-            yield from _live(group)
+            yield from _live(group.calls)
+        for calls in self._parked:
+            yield from _live(calls)
         for lanes in self._lanes:
             for lane in lanes.values():
                 yield from _live(lane)
 
     def _lane(self, invocation: Invocation) -> deque[Invocation]:
-        lanes = self._lanes[1 if invocation.priority else 0]
+        lanes = self._lanes[_LANE_OF[invocation.priority]]
         method = invocation.method if self._by_method else ""
         lane = lanes.get(method)
         if lane is None:
@@ -152,6 +207,12 @@ class CallQueue:
         self.depth -= 1
         (expired if 0 < invocation.deadline_ns <= now_ns else taken).append(invocation)
 
+    def _sort_all_out(self, calls: list[Invocation], now_ns: int, expired: list[Invocation]) -> list[Invocation]:
+        taken: list[Invocation] = []
+        for invocation in calls:
+            self._sort_out(invocation, now_ns, taken, expired)
+        return taken
+
     def _drop_husks(self) -> None:
         for lanes in self._lanes:
             for method, lane in list(lanes.items()):
@@ -160,8 +221,19 @@ class CallQueue:
                     lanes[method] = kept
                 else:
                     del lanes[method]
-        self._apart = deque(group for group in (list(_live(group)) for group in self._apart) if group)
+        for group in self._apart:
+            group.are_suspects = group.are_suspects and all(call.outcome is None for call in group.calls)
+            group.calls = list(_live(group.calls))
+        self._apart = deque(group for group in self._apart if group.calls)
+        for calls in self._parked:
+            calls[:] = _live(calls)  # in place: whoever releases them knows the list
         self._husks = 0
+
+
+@dataclass(slots=True)
+class _Apart:
+    calls: list[Invocation]
+    are_suspects: bool
 
 
 def _live(calls: deque[Invocation] | list[Invocation]) -> Iterator[Invocation]:

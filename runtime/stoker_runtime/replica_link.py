@@ -35,6 +35,7 @@ from stoker_runtime.frames import (
 from stoker_runtime.held_results import Held, HeldResults
 from stoker_runtime.invocation import Invocation
 from stoker_runtime.journal import Journal
+from stoker_runtime.sent_frame import SentFrame
 
 log = logging.getLogger(__name__)
 
@@ -71,26 +72,6 @@ class LinkOwner(Protocol):
     def on_lost(self, link: ReplicaLink, reason: str) -> None: ...
 
 
-class SentFrame:
-    """One CALLS frame that is not fully answered."""
-
-    __slots__ = ("batched", "busy_ns", "cost", "failed", "first_id", "last_id", "open", "sent_ns", "size", "started_ns")
-
-    def __init__(self, first_id: int, size: int, batched: bool, cost: float, sent_ns: int) -> None:
-        self.first_id = first_id
-        self.last_id = first_id + size - 1
-        self.size = size
-        self.open = size
-        self.batched = batched
-        self.cost = cost
-        self.sent_ns = sent_ns
-        self.started_ns = 0
-        self.busy_ns = 0
-        """What the worker says that it spent: decode, execute, encode."""
-        self.failed: list[tuple[Invocation, ResultHeader, bytes | memoryview]] | None = None
-        """Calls of a batch that failed as a whole, with what the worker said."""
-
-
 class ReplicaLink(asyncio.BufferedProtocol):
     """One replica, as the dispatcher sees it. Made with ``await ReplicaLink.open(...)``; lives on the loop's thread."""
 
@@ -115,6 +96,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
         self.on_closed: Callable[[ReplicaLink], None] | None = None
         """Called when the worker closed the socket, by someone who will call ``lose`` once the reason is known.
         Without it the calls are given back at once."""
+        self.on_first_use: Callable[[], None] | None = None
+        """Set where it was started before any call wanted it: called once, and its first calls are told so."""
         self.owner: LinkOwner | None = None
         self.is_accepting = True
         self.is_lost = False

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from stoker.options import FunctionOptions
-from stoker_runtime.bisection import halves, regroup_after_loss
 from stoker_runtime.call_state import DELAYED, QUEUED
 from stoker_runtime.call_stream import CallStream
 from stoker_runtime.dispatcher_stats import DispatcherStats
 from stoker_runtime.invocation import Invocation, Outcome
+from stoker_runtime.narrowing import may_mix, regroup_after_loss
 from stoker_runtime.queue import CallQueue
 from stoker_runtime.wake_timer import TimerHandle, Timers
 
@@ -48,14 +48,33 @@ class Reruns:
         return invocation.on_chunk is None or id(invocation) not in self._streams
 
     def after_error(self, invocation: Invocation) -> None:
-        """User code raised, and the retries say to try again."""
-        self._put_back([[invocation]], is_apart=False)
+        """User code raised, and the retries say to try again; by itself, if it would fail its mates again."""
+        self._put_back([[invocation]], is_apart=invocation.failed_runs > 0)
 
-    def narrow_down(self, calls: list[Invocation]) -> None:
-        """An execution failed as a whole: its halves run by themselves, which is no further attempt."""
+    def narrow_down(self, calls: list[Invocation], *, are_suspects: bool, is_first: bool) -> None:
+        """A run of ``calls`` failed as a whole: they run again by themselves, which is no further attempt."""
         for invocation in calls:
             invocation.attempt -= 1
-        self._put_back(halves(calls) if len(calls) > 1 else [calls], is_apart=True, delays=False)
+            invocation.failed_runs += 1
+        self._note_rerun(calls)
+        self._queue.push_apart([calls], are_suspects=are_suspects, is_first=is_first)
+        self._wake()
+
+    def clear(self, rest: list[Invocation]) -> None:
+        """Suspects about whom nothing is known any more: ordinary calls again, the first of them."""
+        waiting = self._queue.release(rest)
+        if all(may_mix(invocation.failed_runs) for invocation in waiting):
+            self._queue.push_front(waiting)
+        else:
+            self._queue.push_apart([waiting], is_first=False)
+        self._wake()
+
+    def accuse(self, rest: list[Invocation]) -> None:
+        """Suspects of whom the others were found to be good."""
+        waiting = self._queue.release(rest)
+        if waiting:
+            self._queue.push_apart([waiting], are_suspects=len(waiting) == len(rest))
+            self._wake()
 
     def after_loss(self, started: list[Invocation], unstarted: list[Invocation], outcome: Outcome) -> None:
         """Calls of a lost replica. Those that may have started and must not run twice end with ``outcome``."""
@@ -91,17 +110,21 @@ class Reruns:
             entry[1].cancel()
             self._end(invocation, outcome)
 
-    def _put_back(self, groups: list[list[Invocation]], *, is_apart: bool, delays: bool = True) -> None:
+    def _note_rerun(self, calls: list[Invocation]) -> None:
+        self._stats.retried += len(calls)
+        for invocation in calls:
+            self._streams.pop(id(invocation), None)
+            invocation.state = QUEUED
+
+    def _put_back(self, groups: list[list[Invocation]], *, is_apart: bool) -> None:
         ready: list[list[Invocation]] = []
         for group in groups:
-            delay_s = self._delay_s(group[0]) if delays else 0.0
+            delay_s = self._delay_s(group[0])
             if delay_s <= 0:
                 ready.append(group)
-            for invocation in group:
-                self._stats.retried += 1
-                self._streams.pop(id(invocation), None)
-                invocation.state = QUEUED
-                if delay_s > 0:
+            self._note_rerun(group)
+            if delay_s > 0:
+                for invocation in group:
                     self._delay(invocation, delay_s)
         if is_apart:
             self._queue.push_apart(ready)

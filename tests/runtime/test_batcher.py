@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from stoker.options import Batch
 from stoker_runtime.batcher import BatchView, plan_batch
-from stoker_runtime.bisection import FaultRate, best_batch_size, halves, regroup_after_loss
 from stoker_runtime.cost_model import CostModel
+from stoker_runtime.narrowing import regroup_after_loss
 from stoker_runtime.pipelining import MOST_CALLS, calls_per_replica, prefetches_batch
 
 
@@ -83,32 +83,12 @@ def test_before_anything_is_learned_a_latency_target_starts_small_and_grows() ->
     assert sizes == [1, 2, 4, 8, 16]
 
 
-@given(st.lists(st.integers(), min_size=2, max_size=100, unique=True))
-def test_halves_lose_nobody_and_shrink(group: list[int]) -> None:
-    left, right = halves(group)
-    assert left + right == group
-    assert 0 < len(right) <= len(left) < len(group)
-
-
 @given(st.lists(st.integers(), min_size=1, max_size=100), st.integers(0, 5))
 def test_groups_after_a_loss_lose_nobody_and_shrink(group: list[int], attempts_left: int) -> None:
     groups = regroup_after_loss(group, attempts_left)
     assert [item for part in groups for item in part] == group
     assert max(map(len, groups)) < max(len(group), 2)
     assert attempts_left > 1 or max(map(len, groups)) == 1
-
-
-def test_batches_shrink_only_when_bad_items_are_frequent_and_dear() -> None:
-    model = learned(0.001, 0.005)
-    faults = FaultRate()
-    assert best_batch_size(32, faults, model) == 32
-    for _ in range(10):
-        faults.note_good(49)
-        faults.note_bad()
-    assert best_batch_size(32, faults, model) == 32  # failing is cheap: it stops at once
-    for _ in range(50):
-        faults.note_failed_execution(0.16, 0.16)
-    assert best_batch_size(32, faults, model) < 16
 
 
 def test_sending_ahead_is_for_short_calls() -> None:

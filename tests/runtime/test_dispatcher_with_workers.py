@@ -118,7 +118,7 @@ async def test_exactly_the_bad_items_of_a_batch_fail(serve: Serve) -> None:
     values = [-number if number in (3, 20, 21) else number for number in range(40)]
     done = await served.ends(*[served.submit(value) for value in values])
     assert [isinstance(error_of(invocation), FunctionError) for invocation in done] == [value < 0 for value in values]
-    assert done[0].batch_size > 1
+    assert any(invocation.batch_size > 1 for invocation in done)
 
 
 async def test_a_crash_costs_the_running_call_alone(serve: Serve) -> None:

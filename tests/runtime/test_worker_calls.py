@@ -154,7 +154,7 @@ async def test_an_exception_of_a_whole_batch_may_be_bisected(start: Start) -> No
     answers = await caller.call_many([1, 13], batched=True)
     assert all(answer.header.batch_failed for answer in answers)
     alone = (await caller.call_many([13], batched=True))[0]
-    assert (alone.header.status, alone.header.batch_failed) == (ResultStatus.FUNCTION_ERROR, False)
+    assert (alone.header.status, alone.header.batch_failed) == (ResultStatus.FUNCTION_ERROR, True)
 
 
 async def test_a_batch_result_of_the_wrong_length_is_a_clear_error(start: Start) -> None:

@@ -1,0 +1,54 @@
+"""What comes of a batch that failed as a whole: its calls are told apart, so that none fails for another.
+
+The rule that must not break: suspects that were parked behind a frame leave the parking when the frame is answered or
+lost, whatever came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stoker.options import FunctionOptions
+from stoker_runtime.frames import ResultHeader
+from stoker_runtime.invocation import Invocation
+from stoker_runtime.replica_link import ReplicaLink
+from stoker_runtime.reruns import Reruns
+from stoker_runtime.sent_frame import SentFrame
+
+OnResult = Callable[[ReplicaLink, Invocation, ResultHeader, "bytes | memoryview", int], None]
+
+
+class Isolation:
+    """Draws the conclusions from frames of batches, as ``narrowing.py`` has them."""
+
+    def __init__(self, options: FunctionOptions, reruns: Reruns, on_result: OnResult) -> None:
+        self._isolates = options.batch is not None and options.batch.isolate_errors
+        self._reruns = reruns
+        self._on_result = on_result
+
+    def on_frame_answered(self, link: ReplicaLink, frame: SentFrame, now_ns: int) -> None:
+        """A frame that failed, or that suspects wait for, is fully answered."""
+        failed, rest = frame.failed, frame.rest
+        if rest is not None and failed is None:
+            self._reruns.accuse(rest)
+        elif rest is not None:
+            self._reruns.clear(rest)
+        if not failed:
+            return
+        if not self._isolates:
+            for invocation, result, body in failed:
+                self._on_result(link, invocation, result, body, now_ns)
+            return
+        calls = [invocation for invocation, _, _ in failed if invocation.outcome is None]
+        if calls:
+            is_whole = len(calls) == frame.size  # else the bad one may have left
+            self._reruns.narrow_down(calls, are_suspects=is_whole, is_first=rest is not None)
+
+    def take_back(self, link: ReplicaLink, now_ns: int) -> tuple[list[Invocation], list[Invocation]]:
+        """What a lost replica held, as (may have started, not started)."""
+        frames = list(link.frames)
+        held = link.take_in_flight(now_ns)
+        for frame in frames:
+            if frame.rest is not None:
+                self._reruns.clear(frame.rest)
+        return held
