@@ -34,6 +34,16 @@ class DataDir:
         return self.path / "stoker.db"
 
     @property
+    def work_database(self) -> Path:
+        """Jobs, batches, schedules and the like: what is under way, beside what there is."""
+        return self.path / "work.db"
+
+    @property
+    def payloads(self) -> Path:
+        """Bodies and results of jobs that are too large for the database."""
+        return self.path / "payloads"
+
+    @property
     def blobs(self) -> Path:
         return self.path / "blobs"
 
@@ -109,7 +119,7 @@ class DataDirLock:
     def _prepare(self) -> None:
         where = self.dir
         shutil.rmtree(where.work, ignore_errors=True)
-        for folder in (where.blobs, where.keys, where.logs):
+        for folder in (where.blobs, where.payloads, where.keys, where.logs):
             folder.mkdir(exist_ok=True, mode=0o700)
             os.chmod(folder, 0o700)
         for folder in (where.path, where.environments, where.work):

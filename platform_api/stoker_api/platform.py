@@ -19,6 +19,7 @@ from stoker_api.catalog import Catalog
 from stoker_api.data_dir import DataDir, DataDirLock
 from stoker_api.function_logs import FunctionLogs
 from stoker_api.gateway.gateway import Gateway
+from stoker_api.internal_calls import InternalCalls
 from stoker_api.key_files import load_or_make_key
 from stoker_api.metrics import metrics_registry
 from stoker_api.registration import Registration
@@ -28,7 +29,7 @@ from stoker_api.secrets import Secrets
 from stoker_api.settings import PlatformSettings
 from stoker_api.stores.ports import Store
 from stoker_api.stores.records import FunctionKey, Scope
-from stoker_api.stores.sqlite.database import Database
+from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
 from stoker_pool.cpu_devices import CpuDevices
@@ -71,6 +72,7 @@ class Platform:
     async def _open(self) -> None:
         self.dir = self._stack.enter_context(DataDirLock(self.settings.data_dir.absolute()))
         database = await self._stack.enter_async_context(Database(self.dir.database))
+        self.work = await self._stack.enter_async_context(Database(self.dir.work_database, WORK))
         await self._open_stores(SqliteStore(database))
         self.facts: PlatformFacts = await asyncio.to_thread(own_facts)
         self.logs = FunctionLogs(self.dir.logs)
@@ -78,6 +80,7 @@ class Platform:
         self.environments = EnvironmentBuilder(self.dir.environments)
         self.pool = await self._open_pool(self.dir)
         self.routes = RouteTable(self.registry, self.pool)
+        self.calls = InternalCalls(self.routes)
         self.catalog = Catalog(self.registry, self.pool)
         self.gateway = Gateway(self.routes, self.tokens, self.settings.gateway)
         self.metrics = metrics_registry(self.pool, self.gateway.counters)

@@ -154,12 +154,12 @@ async def test_a_full_disk_changes_nothing_and_is_told(tmp_path: Path) -> None:
         registry = Registry(SqliteStore(database), VirtualClock())
         await registry.add_revision(revision(1))
         (pages,) = await database.read(lambda connection: connection.execute("PRAGMA page_count").fetchone())
-        await database.read(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        await database.write(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone())
         large = dataclasses.replace(revision(2), manifest_json="x" * 1_000_000)
         with pytest.raises(StorageFailed, match="full"):
             await registry.add_revision(large)
         assert registry.function(KEY).newest == revision(1)
-        await database.read(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
+        await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
         await registry.add_revision(large)
         assert registry.function(KEY).newest == large
 

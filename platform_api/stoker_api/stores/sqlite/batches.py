@@ -48,7 +48,7 @@ class SqliteBatchStore:
             raise NotFound(f"no batch run {batch_id!r}", hint="`stoker batch list` shows those that there are.")
         return _record(rows[0])
 
-    async def list(
+    async def page(
         self,
         *,
         namespace: str | None = None,
