@@ -138,6 +138,11 @@ def pool() -> Route:
     return Route("GET", "/v1/pool")
 
 
+def history(last_s: float | None = None) -> Route:
+    """Recorded traffic as CSV, of the last so many seconds."""
+    return Route("GET", "/v1/history", query={} if last_s is None else {"last_s": f"{last_s:g}"})
+
+
 def info() -> Route:
     """The platform's versions and packages."""
     return Route("GET", "/v1/info")

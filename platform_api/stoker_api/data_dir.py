@@ -64,6 +64,11 @@ class DataDir:
         return self.path / "learned.json"
 
     @property
+    def history(self) -> Path:
+        """When functions were called; rotated beside itself."""
+        return self.path / "history" / "calls.csv"
+
+    @property
     def work(self) -> Path:
         """Sockets and scratch directories: of no worth after a stop."""
         return self.path / "work"

@@ -32,6 +32,7 @@ from stoker_api.stores.records import FunctionKey, Scope
 from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
+from stoker_pool.call_log import FileCallLog
 from stoker_pool.cpu_devices import CpuDevices
 from stoker_pool.learned import JsonLearnedStore
 from stoker_pool.local_backend import LocalBackend
@@ -78,6 +79,7 @@ class Platform:
         self.logs = FunctionLogs(self.dir.logs)
         self.logs.start(asyncio.get_running_loop())
         self.environments = EnvironmentBuilder(self.dir.environments)
+        self.call_log = await self._stack.enter_async_context(FileCallLog(self.dir.history))
         self.pool = await self._open_pool(self.dir)
         self.routes = RouteTable(self.registry, self.pool)
         self.calls = InternalCalls(self.routes)

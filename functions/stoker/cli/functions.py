@@ -1,4 +1,4 @@
-"""``stoker list``, ``stoker history``, ``stoker delete``.
+"""``stoker list`` and ``stoker delete``.
 
 The rule that must not break: nothing is deleted without a yes.
 """
@@ -9,7 +9,7 @@ import click
 
 from stoker import routes
 from stoker.cli.examples import examples
-from stoker.cli.output import json_option, note, print_json, print_table, size, split_text
+from stoker.cli.output import json_option, note, print_json, print_table, split_text
 from stoker.cli.platform import Document, ask
 from stoker.cli.reference import FUNCTION, Reference
 
@@ -39,30 +39,6 @@ def list_functions(namespace: str | None, as_json: bool) -> None:
         rows,
         empty="No functions yet. Deploy one: stoker deploy app.py",
     )
-
-
-@click.command(epilog=examples("stoker history embed"))
-@click.argument("function", type=FUNCTION)
-@json_option
-def history(function: Reference, as_json: bool) -> None:
-    """List the revisions of FUNCTION, newest first, and the aliases that point at them."""
-    answer = ask(routes.function(function.name, function.namespace))
-    revisions = sorted(answer["revisions"], key=lambda item: item["revision"], reverse=True)
-    if as_json:
-        print_json({"revisions": revisions, "aliases": answer.get("aliases", {})})
-        return
-    rows = [
-        (
-            item["revision"],
-            item.get("created_at"),
-            ",".join(pointing_at(answer, item["revision"])),
-            item.get("handler"),
-            size((item.get("manifest") or {}).get("size_bytes")),
-            str(item.get("bundle_sha256") or "")[:12],
-        )
-        for item in revisions
-    ]
-    print_table(("revision", "created", "aliases", "handler", "size", "bundle"), rows)
 
 
 @click.command(epilog=examples("stoker delete embed", "stoker delete embed@3 --yes"))

@@ -38,7 +38,7 @@ SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "ps": ("stoker.cli.ps:ps", "Show devices and replicas."),
     },
     "Roll out": {
-        "history": ("stoker.cli.functions:history", "List a function's revisions."),
+        "history": ("stoker.cli.history:history", "List a function's revisions; export recorded traffic."),
         "promote": ("stoker.cli.rollout:promote", "Point an alias at a revision."),
         "rollback": ("stoker.cli.rollout:rollback", "Go back to an earlier revision."),
         "alias": ("stoker.cli.rollout:alias", "Set, list and delete aliases; split traffic."),
@@ -48,6 +48,7 @@ SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "scale": ("stoker.cli.scale:scale", "Change a function's scaling without a deploy."),
         "warmup": ("stoker.cli.scale:warmup", "Make replicas ready before the load."),
         "retry": ("stoker.cli.scale:retry", "Let a crash-looping function start again."),
+        "simulate": ("", "Replay recorded traffic through other settings and policies."),
         "token": ("stoker.cli.tokens:token", "Create, list and revoke access tokens."),
         "completion": ("stoker.cli.completion:completion", "Print the completion script of a shell."),
     },

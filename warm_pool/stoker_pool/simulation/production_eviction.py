@@ -13,16 +13,16 @@ from stoker_pool.ledger import DeviceLedger
 from stoker_pool.placement import Need
 from stoker_runtime.arrival_rate import ArrivalRate
 
-Hazard = Callable[[int, float], float]
+NextUse = Callable[[int, float], float]
 
 
 class ProductionEviction:
     """Candidates as the pool makes them; next use from the forecast where there is one, else from the call rate."""
 
-    def __init__(self, start_s: float, load_s: float, hazard: Hazard | None = None) -> None:
+    def __init__(self, start_s: float, load_s: float, next_use: NextUse | None = None) -> None:
         self._start_s = start_s
         self._load_s = load_s
-        self._hazard = hazard
+        self._next_use = next_use
         self._rates: dict[int, ArrivalRate] = {}
         self._idle_s: dict[int, float] = {}
 
@@ -60,10 +60,9 @@ class ProductionEviction:
             idle_s=now_s - self._idle_s.get(owner, self._start_s),
             calls_per_s=self._calls_per_s(owner, now_s),
             load_s=self._load_s,
+            next_use_per_s=self._next_use(owner, now_s) if self._next_use is not None else 0.0,
         )
 
     def _calls_per_s(self, owner: int, now_s: float) -> float:
-        if self._hazard is not None:
-            return self._hazard(owner, now_s)
         rate = self._rates.get(owner)
         return rate.per_s(now_s) if rate is not None else 0.0

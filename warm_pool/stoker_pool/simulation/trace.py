@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stoker.errors import InvalidInput
+from stoker_pool.call_log import Row
 
 DAY_S: Final = 86_400.0
 MONDAY_S: Final = 4 * DAY_S
 """A Monday at 00:00 UTC: where traces start that know the time of day and not the date."""
 _GAP_S: Final = 6 * 3600.0
-
-Row = tuple[str, float, int, float]
-"""Function, start in seconds, calls, execution seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,14 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
 from stoker.errors import InvalidInput
-from stoker_pool.simulation.trace import MONDAY_S, Row, Trace, trace_of
+from stoker_pool.call_log import COLUMNS, Row
+from stoker_pool.simulation.trace import MONDAY_S, Trace, trace_of
 
-COLUMNS: Final = ("function", "t", "n", "d")
 _ARRAYS: Final = ("t", "n", "d", "off", "names")
 
 
@@ -52,18 +52,6 @@ def read_csv(file: IO[str], source: str) -> Trace:
         start_s=min(remarks.get("start", first_s), first_s),
         end_s=max(remarks.get("end", last_s), last_s),
     )
-
-
-def write_csv(rows: Iterable[Row], file: IO[str], *, start_s: float, end_s: float) -> int:
-    """Write rows in our format; returns how many."""
-    file.write(f"# start={start_s:.3f}\n# end={end_s:.3f}\n")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    written = 0
-    for function, at_s, count, duration_s in rows:
-        writer.writerow((function, f"{at_s:.3f}", count, f"{duration_s:.4g}"))
-        written += 1
-    return written
 
 
 def _csv_rows(file: IO[str], source: str, remarks: dict[str, float]) -> Iterator[Row]:
@@ -125,10 +113,8 @@ def _read_npz(path: Path) -> Trace:
         raise InvalidInput(
             f"{path.name} needs numpy to be read", hint="pip install 'stoker[simulate]', or use the CSV format."
         ) from None
-    if not path.is_file():
-        raise FileNotFoundError(path)
     try:
-        with numpy.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, numpy.load(file, allow_pickle=False) as archive:
             missing = [name for name in _ARRAYS if name not in archive.files]
             if missing:
                 raise InvalidInput(
