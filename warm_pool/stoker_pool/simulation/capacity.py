@@ -80,14 +80,14 @@ class ScarceRoom:
             if found is None:
                 return None
             leaving = found
-            for other in leaving:
-                self.leave(other, now_s)
-            if not isinstance(self._ledger.acquire(str(owner), self._need), Placement):
-                raise AssertionError("the eviction rule made no room")
         self._rule.note_load(owner, now_s, self.load_s(owner, now_s))
+        self._parked.discard(owner)
+        for other in leaving:
+            self.leave(other, now_s)
+        if leaving and not isinstance(self._ledger.acquire(str(owner), self._need), Placement):
+            raise AssertionError("the eviction rule made no room")
         self._inside.add(owner)
         self._busy.add(owner)  # nothing leaves while it loads
-        self._parked.discard(owner)
         return leaving
 
     def leave(self, owner: int, now_s: float) -> None:

@@ -101,6 +101,10 @@ class GreedyDual(ByPriority):
         self._uses[owner] = self._uses.get(owner, 0) + count
         self._priorities[owner] = self.clock + self._uses[owner] * self.cost
 
+    def note_load(self, owner: int, now_s: float, load_s: float) -> None:
+        # a miss evicts first, so that what comes in starts from the clock which that left
+        self._priorities[owner] = self.clock + self._uses.get(owner, 0) * self.cost
+
     def priority(self, owner: int, now_s: float) -> tuple[float, ...]:
         return (self._priorities.get(owner, 0.0),)
 
