@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
 import shutil
 import signal
@@ -30,7 +31,9 @@ from stoker_runtime.replica_process import ReplicaProcess, StartOrder
 from stoker_runtime.rotating_log import LogLine
 from stoker_runtime.zygote_client import ForkedWorker, Zygote, ZygoteFailed
 from stoker_runtime.zygote_messages import Fork
-from stoker_runtime.zygote_pool import ZygotePool, user_id_for
+from stoker_runtime.zygote_pool import ZYGOTES_TRIED, ZygotePool, user_id_for
+
+log = logging.getLogger(__name__)
 
 _OUTPUT_LIMIT_S: Final = 2.0
 
@@ -75,6 +78,7 @@ class WorkerFactory:
         )
         self._replicas: set[ReplicaProcess] = set()
         self._slots: set[int] = set()
+        self._is_closing = False
         self._burials: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> WorkerFactory:
@@ -85,6 +89,7 @@ class WorkerFactory:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closing = True
         for replica in self._replicas:
             replica.kill()
         await self._zygotes.close()
@@ -98,10 +103,26 @@ class WorkerFactory:
 
     async def start(self, order: StartOrder, on_phase: Callable[[str], None] = lambda phase: None) -> ReplicaProcess:
         """A loaded replica; raises ``StartFailed``, ``EnvironmentBuildFailed`` or ``BundleTampered``."""
-        began_ns = monotonic_ns()
-        if not self._zygotes.is_warm(order.environment):
-            on_phase("zygote")
-        zygote = await self._zygotes.get(order.environment)
+        zygotes_left = ZYGOTES_TRIED
+        while True:
+            zygotes_left -= 1
+            began_ns = monotonic_ns()
+            if not self._zygotes.is_warm(order.environment):
+                on_phase("zygote")
+            zygote = await self._zygotes.get(order.environment)
+            try:
+                return await self._start_from(zygote, order, began_ns, on_phase)
+            except StartFailed as error:
+                if zygote.is_alive or self._is_closing or not zygotes_left:
+                    raise
+                # it took all its workers with it, so this says nothing about the function
+                log.warning(
+                    "a zygote was lost during a start", extra={"replica": order.replica_id, "reason": str(error)}
+                )
+
+    async def _start_from(
+        self, zygote: Zygote, order: StartOrder, began_ns: int, on_phase: Callable[[str], None]
+    ) -> ReplicaProcess:
         zygote_ns = monotonic_ns() - began_ns
         on_phase("fork")
         berth, forked = await self._fork(zygote, order)

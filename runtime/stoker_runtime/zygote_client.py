@@ -39,6 +39,10 @@ class ZygoteFailed(Exception):
     """The zygote could not start, or is gone."""
 
 
+class ZygoteKilled(ZygoteFailed):
+    """It was ended by SIGKILL: by someone or for memory, not by what it ran."""
+
+
 class ThreadedPreload(ZygoteFailed):
     """A preloaded module starts threads when imported, so nothing can be forked after it."""
 
@@ -236,7 +240,8 @@ class Zygote:
             self._control = None
 
     def _lose_workers(self) -> None:
-        lost = ZygoteFailed(f"the zygote ended ({_describe_returncode(self._process)})")
+        kind = ZygoteKilled if self._process and self._process.returncode == -signal.SIGKILL else ZygoteFailed
+        lost = kind(f"the zygote ended ({_describe_returncode(self._process)})")
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(lost)
             self._ready.exception()  # seen: nobody may wait for it any more

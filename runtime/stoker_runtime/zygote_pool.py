@@ -21,7 +21,7 @@ from stoker.errors import EnvironmentBuildFailed, StartFailed
 from stoker_runtime.environment_build import BuiltEnvironment
 from stoker_runtime.log_collector import LogCollector
 from stoker_runtime.sandbox import Fence
-from stoker_runtime.zygote_client import ThreadedPreload, Zygote, ZygoteFailed
+from stoker_runtime.zygote_client import ThreadedPreload, Zygote, ZygoteFailed, ZygoteKilled
 from stoker_runtime.zygote_messages import Configure
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ FIRST_USER_ID: Final = 60_000
 _USER_BLOCKS: Final = 16
 _USER_BLOCK_SIZE: Final = 64
 ZYGOTE_LIMIT_S: Final = 180.0
+ZYGOTES_TRIED: Final = 3
+"""Before a start fails because its zygotes were killed, which is nobody's fault that we know."""
 # What of the platform's own environment workers see: how to run, never what it knows. Values that a function needs
 # are its `env` and its secrets.
 _PASSED_ON: Final = frozenset(
@@ -133,17 +135,22 @@ class ZygotePool:
 
     async def _start(self, key: Key, environment: BuiltEnvironment) -> Zygote:
         skipped: set[str] = set()
+        tries_left = ZYGOTES_TRIED
         while True:
+            tries_left -= 1
             try:
-                return await self._start_without(environment, skipped)
+                return await self._start_without(environment, skipped, is_last_try=not tries_left)
+            except ZygoteKilled as error:
+                log.warning("a zygote was killed while it started", extra={"reason": str(error)})
             except ThreadedPreload as error:
                 if error.module not in environment.inferred_preload:
                     raise EnvironmentBuildFailed(
                         str(error), hint=f"Remove {error.module!r} from environment.preload."
                     ) from error
                 skipped.add(error.module)
+                tries_left += 1
 
-    async def _start_without(self, environment: BuiltEnvironment, skipped: set[str]) -> Zygote:
+    async def _start_without(self, environment: BuiltEnvironment, skipped: set[str], *, is_last_try: bool) -> Zygote:
         folder = self._work_dir / "zygotes" / environment.digest
         folder.mkdir(parents=True, exist_ok=True)
         output, stdout, stderr = self._logs.capture("zygote", folder / "zygote.log")
@@ -163,6 +170,8 @@ class ZygotePool:
         except ThreadedPreload:
             raise
         except ZygoteFailed as error:
+            if isinstance(error, ZygoteKilled) and not is_last_try:
+                raise
             detail = f"the environment's zygote did not start: {error}"
             raise StartFailed(detail, start_phase="zygote", log_tail=output.tail_text()) from error
         finally:
