@@ -10,6 +10,7 @@ from collections.abc import Callable
 from stoker.errors import Overloaded
 from stoker.options import FunctionOptions
 from stoker_runtime.admission import FEW, SHARE, Patience, is_hopeless, retry_after_s
+from stoker_runtime.arrival_log import ArrivalLog
 from stoker_runtime.arrival_rate import ArrivalRate
 from stoker_runtime.queue import CallQueue
 
@@ -19,6 +20,7 @@ class Door:
 
     def __init__(self, options: FunctionOptions, queue: CallQueue, now_s: float) -> None:
         self.arrivals = ArrivalRate(now_s)
+        self.log = ArrivalLog()
         self.patience = Patience()
         self.arrived = 0
         """Calls that came since the last note."""
@@ -36,6 +38,8 @@ class Door:
 
     def note(self, now_s: float) -> None:
         """Fold what came and went into the rates."""
+        if self.arrived:
+            self.log.note(self.arrived, now_s)
         self.arrivals.note(self.arrived, now_s)
         self._departures.note(self.answered, now_s)
         self.arrived = self.answered = 0

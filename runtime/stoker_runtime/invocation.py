@@ -65,7 +65,6 @@ class Invocation:
         "encode_ns",
         "encoding",
         "execute_ns",
-        "failed_runs",
         "is_cold",
         "is_prewarmed",
         "method",
@@ -80,6 +79,7 @@ class Invocation:
         "sent_ns",
         "started_ns",
         "state",
+        "suspicions",
     )
 
     def __init__(
@@ -128,7 +128,7 @@ class Invocation:
         self.call_id = 0
         self.cost = 1.0
         self.attempt = 0
-        self.failed_runs = 0  # runs that failed as a whole, through this call or a mate
+        self.suspicions = 0  # ordinary batches that failed as a whole, through this call or a mate
         self.state = 0
         self.outcome: Outcome | None = None
 

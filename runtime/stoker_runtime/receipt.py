@@ -29,6 +29,8 @@ class Receipt:
     replica: str
     revision: int
     attempt: int
+    prewarmed: bool
+    """The first call of a replica that was started ahead of it: it would have waited for a start."""
 
 
 def cold_share_ns(phases_ns: Mapping[str, int], ready_ns: int, accepted_ns: int) -> dict[str, int]:
@@ -59,6 +61,7 @@ def receipt(invocation: Invocation) -> Receipt:
         replica=invocation.replica_id,
         revision=invocation.revision_number,
         attempt=invocation.attempt,
+        prewarmed=invocation.is_prewarmed,
     )
 
 

@@ -30,6 +30,7 @@ def receipt(invocation: Invocation) -> dict[str, object]:
         "replica": measured.replica,
         "revision": measured.revision,
         "attempt": measured.attempt,
+        "prewarmed": measured.prewarmed,
         "request_id": invocation.request_id,
     }
 
