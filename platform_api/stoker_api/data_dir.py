@@ -44,6 +44,11 @@ class DataDir:
         return self.path / "payloads"
 
     @property
+    def batches(self) -> Path:
+        """Inputs that callers sent, and what batch runs have done so far."""
+        return self.path / "batches"
+
+    @property
     def blobs(self) -> Path:
         return self.path / "blobs"
 

@@ -14,6 +14,11 @@ from types import TracebackType
 
 from stoker.errors import Conflict
 from stoker.preflight import PlatformFacts, own_facts
+from stoker_api.batches.functions import RegisteredFunctions
+from stoker_api.batches.preparation import Preparation
+from stoker_api.batches.runner import BatchRunner
+from stoker_api.batches.service import Batches
+from stoker_api.batches.uploads import Uploads
 from stoker_api.blobs import BlobStore
 from stoker_api.catalog import Catalog
 from stoker_api.data_dir import DataDir, DataDirLock
@@ -29,6 +34,7 @@ from stoker_api.secrets import Secrets
 from stoker_api.settings import PlatformSettings
 from stoker_api.stores.ports import Store
 from stoker_api.stores.records import FunctionKey, Scope
+from stoker_api.stores.sqlite.batches import SqliteBatchStore
 from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
@@ -100,6 +106,31 @@ class Platform:
         )
         self.registry.on_change = self._apply
         self._warm_the_first()
+        self.batches = await self._open_batches()
+
+    async def _open_batches(self) -> Batches:
+        settings = self.settings.batch
+        store = SqliteBatchStore(self.work)
+        functions = RegisteredFunctions(self.registry, self.pool)
+        preparation = Preparation(self.dir.batches, settings.prefixes)
+        runner = await self._stack.enter_async_context(
+            BatchRunner(
+                store=store,
+                calls=self.calls,
+                functions=functions,
+                preparation=preparation,
+                settings=settings,
+                clock=self.clock,
+            )
+        )
+        return Batches(
+            store=store,
+            runner=runner,
+            functions=functions,
+            preparation=preparation,
+            uploads=Uploads(preparation.uploads, settings.max_upload_bytes, self.clock),
+            clock=self.clock,
+        )
 
     async def _open_stores(self, store: Store) -> None:
         self.tokens = Tokens(store, self.clock, is_open=self.settings.server.is_open)
@@ -202,6 +233,7 @@ class Platform:
     async def drain(self) -> None:
         """Let what was accepted end, then end every replica."""
         self.stop_accepting()
+        await self.batches.runner.stop()
         draining = asyncio.ensure_future(self.pool.drain(self.settings.server.drain_timeout_s))
         hurried = asyncio.ensure_future(self._hurried.wait())
         await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from stoker.errors import InvalidOption
+from stoker_api.batches.settings import BatchSettings
 from stoker_api.gateway.limits import GatewayLimits
 from stoker_pool.settings import PoolSettings
 
@@ -61,6 +62,7 @@ class PlatformSettings:
     server: ServerSettings = field(default_factory=ServerSettings)
     gateway: GatewayLimits = field(default_factory=GatewayLimits)
     pool: PoolSettings = field(default_factory=PoolSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
 
 
 def settings_from(environ: Mapping[str, str], data_dir: Path, server: Mapping[str, object]) -> PlatformSettings:
@@ -70,6 +72,7 @@ def settings_from(environ: Mapping[str, str], data_dir: Path, server: Mapping[st
         server=_group(ServerSettings, "SERVER", environ, server),
         gateway=_group(GatewayLimits, "GATEWAY", environ, {}),
         pool=_group(PoolSettings, "POOL", environ, {}),
+        batch=_group(BatchSettings, "BATCH", environ, {}),
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import glob
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from stoker.errors import Conflict, InvalidInput, NotFound
 from stoker_api.batches.compression import BROKEN, decompressed, without_compression
@@ -137,9 +137,9 @@ class InputFiles:
 
     def _open(self, location: Location) -> BinaryIO:
         if location.place is Place.REMOTE:
-            return _remote().open_read(location.path)
+            return cast(BinaryIO, _remote().open_read(location.path))
         try:
-            return self._path(location).open("rb", buffering=0)  # type: ignore[return-value]  # read to a Measured
+            return cast(BinaryIO, self._path(location).open("rb", buffering=0))
         except OSError as error:
             raise NotFound(f"{location.path} cannot be read: {error.strerror}") from error
 
@@ -159,7 +159,7 @@ class RowStream:
         self._sizes = [max(1, file.size_bytes) for file in files]
         self._at = 0
 
-    def rows(self, start: int) -> Iterator[Row]:
+    def rows(self, start: int) -> Generator[Row, None, None]:
         """From row ``start`` on; raises ``InputChanged`` or ``InputBroken``."""
         number = 0
         for at, file in enumerate(self._files):
@@ -218,7 +218,7 @@ def _reader(raw: BinaryIO, file: InputFile) -> RowReader:
         raise InvalidInput(
             f"{file.name} is Parquet, and not {file.format.value}", hint="Give the file its true suffix."
         )
-    plain = decompressed(buffered, file.name)
+    plain = decompressed(cast(io.BufferedReader, buffered), file.name)
     if file.format is RowFormat.CSV:
         name, _ = without_compression(file.name)
         return CsvRows(plain, measured, file.name, "\t" if name.lower().endswith(".tsv") else ",")

@@ -24,7 +24,7 @@ class BatchStore(Protocol):
         """Raises ``NotFound``."""
         ...
 
-    async def list(
+    async def page(
         self,
         *,
         namespace: str | None = None,

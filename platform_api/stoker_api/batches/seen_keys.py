@@ -10,7 +10,6 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 _CACHE_KIB: Final = 16 * 1024
@@ -28,12 +27,8 @@ class SeenKeys:
             "CREATE TABLE IF NOT EXISTS seen (digest BLOB PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID"
         )
 
-    def __enter__(self) -> SeenKeys:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """What was not kept is asked again."""
         self._connection.close()
 
     def owners(self, keys: Sequence[tuple[int, bytes]]) -> list[int]:

@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stoker_api.control import (
+    batches,
     environments,
     functions,
     history,
@@ -43,7 +44,7 @@ def make_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     add_problem_handlers(app)
-    for room in (functions, rollout, scaling, logs, pool, tokens, secrets, environments, history, operations):
+    for room in (batches, functions, rollout, scaling, logs, pool, tokens, secrets, environments, history, operations):
         app.include_router(room.router)
     version = importlib.metadata.version("stoker")
     kserve_v2 = kserve_v2_router(platform.catalog, version=version, is_ready=lambda: platform.is_ready)
