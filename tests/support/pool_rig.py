@@ -14,6 +14,7 @@ from stoker.errors import NotFound, PlatformError
 from stoker.signing import new_private_key, public_key_of
 from stoker.spec import options_from_json
 from stoker_pool.cpu_devices import CpuDevices
+from stoker_pool.forecast.ports import Forecast, ForecastStore
 from stoker_pool.local_backend import LocalBackend
 from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool import Pool
@@ -122,11 +123,21 @@ async def until_gone(pool: Pool) -> None:
 
 
 @asynccontextmanager
-async def fake_pool(backend: FakeBackend, **settings: object) -> AsyncIterator[tuple[Pool, ManualTimers]]:
+async def fake_pool(
+    backend: FakeBackend, *, forecast: Forecast | None = None, store: ForecastStore | None = None, **settings: object
+) -> AsyncIterator[tuple[Pool, ManualTimers]]:
     """A pool under virtual time over ``backend``."""
     timers = ManualTimers()
     chosen = PoolSettings(memory_sample_s=None, **settings)  # type: ignore[arg-type]
-    pool = Pool(backend, clock=timers.clock, learned=MemoryLearned(), settings=chosen, timers=timers)
+    pool = Pool(
+        backend,
+        clock=timers.clock,
+        learned=MemoryLearned(),
+        settings=chosen,
+        timers=timers,
+        forecast=forecast,
+        forecast_store=store,
+    )
     async with pool:
         yield pool, timers
 

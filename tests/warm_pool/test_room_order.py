@@ -24,6 +24,8 @@ class Waiting:
     live_count: int = 0
     is_pressed: bool = True
     waited_s: float = 0.0
+    prewarm_per_s: float | None = None
+    load_s: float = 1.0
     times_woken: int = 0
 
     def wake(self) -> None:

@@ -25,13 +25,19 @@ class Candidate:
     idle_s: float
     calls_per_s: float
     load_s: float
+    next_use_per_s: float = 0.0
+    """Expected calls per second, by the forecast; 0: it knows nothing, so recent use has to tell."""
 
 
 def keep_value(candidate: Candidate) -> float:
     """Expected seconds of loading saved per second and MiB by keeping it: next use x load cost / memory."""
-    next_use_per_s = max(candidate.calls_per_s, 1.0 / (candidate.idle_s + 1.0))
-    size_mib = max(candidate.bytes_each * len(candidate.device_ids) / MIB, 1.0)
-    return next_use_per_s * max(candidate.load_s, 0.001) / size_mib
+    next_use_per_s = candidate.next_use_per_s or max(candidate.calls_per_s, 1.0 / (candidate.idle_s + 1.0))
+    return value_of(next_use_per_s, candidate.load_s, candidate.bytes_each * len(candidate.device_ids))
+
+
+def value_of(next_use_per_s: float, load_s: float, size_bytes: int) -> float:
+    """The same of anything that is loaded, or might be."""
+    return next_use_per_s * max(load_s, 0.001) / max(size_bytes / MIB, 1.0)
 
 
 def choose_victims(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from stoker.errors import PlatformError, ShuttingDown
@@ -16,6 +16,9 @@ from stoker.options import Scaling
 from stoker_pool.backend import Backend
 from stoker_pool.crash_loop import BreakerInfo
 from stoker_pool.devices import DeviceInfo
+from stoker_pool.forecast.ports import Forecast, ForecastStore
+from stoker_pool.forecast.state_file import NoForecastStore
+from stoker_pool.keep_alive import TimerForecast
 from stoker_pool.learned import Learned, LearnedStore
 from stoker_pool.ledger import DeviceLedger
 from stoker_pool.memory_watch import MemoryWatch
@@ -29,6 +32,7 @@ from stoker_pool.revision_pool import RevisionPool, need_of
 from stoker_pool.room import RoomKeeper
 from stoker_pool.settings import PoolSettings
 from stoker_pool.trial import Trial
+from stoker_pool.warmth import Warmth
 from stoker_runtime.clock import Clock
 from stoker_runtime.dispatcher import Dispatcher
 from stoker_runtime.wake_timer import TimerHandle, Timers
@@ -49,10 +53,16 @@ class Pool:
         learned: LearnedStore,
         settings: PoolSettings | None = None,
         timers: Timers | None = None,
+        forecast: Forecast | None = None,
+        forecast_store: ForecastStore | None = None,
     ) -> None:
         self.stats = PoolStats()
         self._store = learned
         self._given_timers = timers
+        self._forecast = forecast or TimerForecast()
+        self._forecast_store = forecast_store or NoForecastStore()
+        self.on_wanted: Callable[[str, str], None] = lambda namespace, name: None
+        """Called with a function that a call is expected of, where none of its revisions is known here."""
         self._clock = clock
         self._backend = backend
         self._settings = settings or PoolSettings()
@@ -63,6 +73,7 @@ class Pool:
         self._scalings: dict[FunctionKey, Scaling] = {}
         self._retired: dict[FunctionKey, set[int]] = {}
         self._save_timer: TimerHandle | None = None
+        self._forecast_timer: TimerHandle | None = None
         self._is_closed = False
         self.device_problems: tuple[str, ...] = ()
         """What could not be read of the devices, in words."""
@@ -72,6 +83,8 @@ class Pool:
         content = await asyncio.to_thread(self._store.load)
         self.device_problems = reading.problems
         ledger = DeviceLedger(reading.devices)
+        self.warmth = Warmth(self._forecast, self._clock, self._settings.prewarm_budget_s)
+        await self._restore_forecast()
         self._parts = PoolParts(
             backend=self._backend,
             clock=self._clock,
@@ -83,6 +96,8 @@ class Pool:
             stats=self.stats,
             tasks=OwnedTasks(),
             on_start=self._on_start,
+            warmth=self.warmth,
+            on_learned=self._on_learned,
         )
         self._watch = MemoryWatch(self._parts, self._all)
         return self
@@ -121,6 +136,7 @@ class Pool:
         if numbers is None:
             for table in (self._functions, self._scalings, self._retired):
                 table.pop((namespace, name), None)
+            self.warmth.forget(f"{namespace}/{name}")
 
     def set_scaling(self, namespace: str, name: str, scaling: Scaling | None) -> None:
         """Override the scaling of all revisions, also of coming ones; None: what each one's options say."""
@@ -130,6 +146,21 @@ class Pool:
             self._scalings[(namespace, name)] = scaling
         for revision in self._functions.get((namespace, name), {}).values():
             revision.set_scaling(scaling)
+
+    def expect(self, namespace: str, name: str, at_s: float, *, source: str, until_s: float | None = None) -> None:
+        """A call of the function is certain at ``at_s`` (Unix seconds): a replica is ready just before.
+
+        It replaces the earlier expectation of the same source, and stays for a while, or until ``until_s``.
+        """
+        self.warmth.of(f"{namespace}/{name}").expectations.put(source, at_s, until_s)
+        if not any(not revision.is_retired for revision in self._functions.get((namespace, name), {}).values()):
+            self.on_wanted(namespace, name)
+        self._wake(namespace, name)
+
+    def unexpect(self, namespace: str, name: str, source: str) -> None:
+        """The call that ``source`` announced does not come."""
+        self.warmth.of(f"{namespace}/{name}").expectations.drop(source)
+        self._wake(namespace, name)
 
     def has_room(self, plan: RevisionPlan) -> bool:
         """A replica of the revision could start now, and no other would have to leave."""
@@ -216,7 +247,10 @@ class Pool:
         await self._parts.tasks.close()
         if self._save_timer is not None:
             self._save_timer.cancel()
+        if self._forecast_timer is not None:
+            self._forecast_timer.cancel()
         await self._save()
+        await self._save_forecast()
 
     # --- small steps --------------------------------------------------------------------------------------------------
 
@@ -234,6 +268,10 @@ class Pool:
         self._functions.setdefault(function, {})[plan.number] = revision
         revision.wake()
         return revision
+
+    def _wake(self, namespace: str, name: str) -> None:
+        for revision in self._functions.get((namespace, name), {}).values():
+            revision.wake()
 
     def _let_go(self, revision: RevisionPool) -> None:
         self._revisions.pop(revision.plan.key, None)
@@ -260,6 +298,29 @@ class Pool:
         if learned.is_changed:
             learned.is_changed = False
             await asyncio.to_thread(self._store.save, learned.content())
+
+    async def _restore_forecast(self) -> None:
+        state = await asyncio.to_thread(self._forecast_store.load)
+        if state is None:
+            return
+        try:
+            self._forecast.restore(state)
+        except ValueError as error:
+            log.warning("what the forecast had learned cannot be read; it starts anew", extra={"reason": str(error)})
+
+    def _on_learned(self) -> None:
+        if self._forecast_timer is None and not self._is_closed:
+            delay_s = self._settings.forecast_save_delay_s
+            self._forecast_timer = self._parts.timers.call_later(delay_s, self._save_forecast_soon)
+
+    def _save_forecast_soon(self) -> None:
+        self._forecast_timer = None
+        self._parts.tasks.start(self._save_forecast(), "save forecast")
+
+    async def _save_forecast(self) -> None:
+        if self.warmth.is_changed:
+            self.warmth.is_changed = False
+            await asyncio.to_thread(self._forecast_store.save, self._forecast.state())
 
     async def _prewarm_quietly(self, plan: RevisionPlan) -> None:
         try:

@@ -12,6 +12,7 @@ from stoker_pool.owned_tasks import OwnedTasks
 from stoker_pool.pool_stats import PoolStats
 from stoker_pool.room import RoomKeeper
 from stoker_pool.settings import PoolSettings
+from stoker_pool.warmth import Warmth
 from stoker_runtime.clock import Clock
 from stoker_runtime.wake_timer import Timers
 
@@ -29,6 +30,9 @@ class PoolParts:
     room: RoomKeeper
     stats: PoolStats
     tasks: OwnedTasks
+    warmth: Warmth
     on_start: Callable[[], None]
     """Called whenever a replica became ready."""
+    on_learned: Callable[[], None]
+    """Called whenever the forecast was told something worth keeping."""
     is_closing: bool = False

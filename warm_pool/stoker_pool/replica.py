@@ -56,10 +56,13 @@ class ReplicaInfo:
 class Replica:
     """Kept from the moment its room is taken until nothing of it is left."""
 
-    def __init__(self, replica_id: str, placement: Placement, now_s: float) -> None:
+    def __init__(self, replica_id: str, placement: Placement, now_s: float, *, is_prewarm: bool = False) -> None:
         self.id = replica_id
         self.placement = placement
         self.state = ReplicaState.STARTING
+        self.began_s = now_s
+        self.prewarm_s = now_s if is_prewarm else None
+        """When it was started ahead of any call, until it gets one."""
         self.since_s = now_s
         """When it was made, then when it became ready."""
         self.live: BackendReplica | None = None

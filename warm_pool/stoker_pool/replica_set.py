@@ -38,7 +38,8 @@ class ReplicaSet:
         parts: PoolParts,
         dispatcher: Dispatcher,
         *,
-        on_ready: Callable[[], None],
+        on_ready: Callable[[Replica], None],
+        on_ended: Callable[[Replica], None],
         on_failed: Callable[[PlatformError], None],
         on_changed: Callable[[], None],
     ) -> None:
@@ -48,6 +49,7 @@ class ReplicaSet:
         self._parts = parts
         self._dispatcher = dispatcher
         self._on_ready = on_ready
+        self._on_ended = on_ended
         self._on_failed = on_failed
         self._on_changed = on_changed
 
@@ -68,7 +70,7 @@ class ReplicaSet:
         now_s = self._parts.clock.monotonic_s()
         return [replica.info(self.plan, now_s) for replica in self.members.values()]
 
-    def candidates(self, kept: int, calls_per_s: float, load_s: float) -> list[Candidate]:
+    def candidates(self, kept: int, calls_per_s: float, load_s: float, next_use_per_s: float = 0.0) -> list[Candidate]:
         """Ready replicas as eviction sees them; ``kept`` of them, the last used, stay."""
         now_s = self._parts.clock.monotonic_s()
         has_waiting = self._dispatcher.queue_depth > 0  # what waits will be bound to them at once
@@ -86,15 +88,17 @@ class ReplicaSet:
                     idle_s=replica.idle_s(now_s),
                     calls_per_s=calls_per_s,
                     load_s=load_s,
+                    next_use_per_s=next_use_per_s,
                 )
             )
         return found
 
     # --- moves --------------------------------------------------------------------------------------------------------
 
-    def start(self, replica_id: str, placement: Placement) -> None:
+    def start(self, replica_id: str, placement: Placement, *, is_prewarm: bool = False) -> None:
         """Start a replica in room that was taken for it."""
-        replica = self.members[replica_id] = Replica(replica_id, placement, self._parts.clock.monotonic_s())
+        now_s = self._parts.clock.monotonic_s()
+        replica = self.members[replica_id] = Replica(replica_id, placement, now_s, is_prewarm=is_prewarm)
         self._parts.tasks.start(self._live(replica), f"replica {replica_id}")
 
     def drain(self, replica: Replica) -> None:
@@ -142,6 +146,7 @@ class ReplicaSet:
         finally:
             replica.move(ReplicaState.STOPPED)
             del self.members[replica.id]
+            self._on_ended(replica)
             replica.ended.set_result(None)
             self._parts.room.release(replica.id)
             self._on_changed()
@@ -173,7 +178,7 @@ class ReplicaSet:
         self._dispatcher.note_cold_start(live.phases_ns, self._dispatcher.now_ns())
         self._dispatcher.attach(live.link)
         log.info("replica ready", extra={"replica": replica.id, "phases_ns": live.phases_ns})
-        self._on_ready()
+        self._on_ready(replica)
         parts.room.nudge()
         parts.on_start()
 

@@ -8,6 +8,7 @@ anything is left.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,13 +19,14 @@ from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.crash_loop import CLOSED, crash_looping, is_worth_another_try
 from stoker_pool.devices import MIB
 from stoker_pool.eviction import Candidate
-from stoker_pool.keep_alive import IdleGaps, policy_of
+from stoker_pool.forecast.policy import Windows
 from stoker_pool.learned import Learned
 from stoker_pool.placement import Need, NoRoom
 from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool_parts import PoolParts
-from stoker_pool.replica import ReplicaState
+from stoker_pool.replica import Replica, ReplicaState
 from stoker_pool.replica_set import ReplicaSet
+from stoker_pool.revision_warmth import RevisionWarmth
 from stoker_pool.scaler import Limits, Peaks, ScalerView, decide, limits_of
 from stoker_pool.warm_ups import WarmUps
 from stoker_runtime.dispatcher import Dispatcher
@@ -32,8 +34,14 @@ from stoker_runtime.wake_timer import TimerHandle
 
 _STARTS_TRIED: Final = 3
 _KILL_S: Final = 2.0
-_LEAST_GAP_S: Final = 1.0
-"""Shorter gaps are bursts, and any keep-alive spans them."""
+_LIVE: Final = (ReplicaState.STARTING, ReplicaState.READY)
+_NAMED_S: Final = 60.0
+"""Keep-alive of a retired revision that is called by its number, where a forecast says it for the others."""
+_SOON_S: Final = 1.0
+"""A forecast hears of a call so long after its end at the latest."""
+_PREWARM_PAUSE_S: Final = 60.0
+"""Nothing starts ahead of calls for so long after a start failed (callers need the tries that are left), nor after an
+eviction (who took the room would lose it again)."""
 
 
 class RevisionPool:
@@ -57,6 +65,7 @@ class RevisionPool:
             parts,
             self.dispatcher,
             on_ready=self._on_ready,
+            on_ended=self._on_ended,
             on_failed=self._on_failed,
             on_changed=self.wake,
         )
@@ -64,10 +73,11 @@ class RevisionPool:
         self._is_named = False
         """Retired, and called by its number since: it keeps alive as long as any other."""
         self._peaks = Peaks()
-        self._gaps = IdleGaps()
-        self._touched_s = self._idle_at_s = parts.clock.monotonic_s()
+        self._touched_s = parts.clock.monotonic_s()
+        self.warmth = RevisionWarmth(plan, parts)
         self._warm_ups = WarmUps()
         self._timer: TimerHandle | None = None
+        self._timer_due_s = math.inf
         self._is_due = False
         self._is_drained_at_once = False
         self._finished: asyncio.Future[None] | None = None
@@ -92,6 +102,9 @@ class RevisionPool:
         """No alias points here any more: serve what comes, keep nothing warm."""
         self.is_retired = is_retired
         self._is_named = False
+        if is_retired:
+            self._peaks = Peaks()
+            self.warmth.note_new_revision()
         self.wake()
 
     def retry(self) -> None:
@@ -122,6 +135,7 @@ class RevisionPool:
             raise NotReady(f"{wanted} replicas of {self._plan.key} were not ready within {limit_s:g} s") from None
         finally:
             self._warm_ups.leave(waiter)
+            self.warmth.note_warm_up(self._scaling)
             self.wake()  # what was kept for this wait alone may go now
         new = [replica.live for replica in self.replicas.ready() if id(replica) not in before]
         starts = [live.phases_ns for live in new if live is not None]
@@ -171,9 +185,25 @@ class RevisionPool:
         return self.dispatcher.demand().idle_since_s is None
 
     def candidates(self, *, for_calls: bool = True) -> list[Candidate]:
-        kept = self.min_replicas if for_calls else max(self.min_replicas, self._warm_ups.wanted)
-        rate = self.dispatcher.demand().arrival_rate_per_s
-        return self.replicas.candidates(kept, rate, self._parts.learned.load_s(self._plan.key))
+        kept = self.min_replicas
+        if not for_calls:
+            kept = max(kept, self._warm_ups.wanted, int(self.warmth.is_certain(self._scaling)))
+        rate_per_s = self.dispatcher.demand().arrival_rate_per_s
+        return self.replicas.candidates(kept, rate_per_s, self.load_s, self.warmth.next_use_per_s(self._scaling))
+
+    @property
+    def load_s(self) -> float:
+        return self._parts.learned.load_s(self._plan.key)
+
+    @property
+    def prewarm_per_s(self) -> float | None:
+        if self.has_calls or self._warm_ups.wanted or self.live_count < self.min_replicas:
+            return None
+        return self.warmth.next_use_per_s(self._scaling)
+
+    def promised(self) -> list[Need]:
+        missing = max(self.min_replicas - self.live_count, 0)
+        return [need_of(self._plan, self._parts.learned)] * missing
 
     def leaving_ids(self) -> list[str]:
         members = self.replicas.members.values()
@@ -181,6 +211,7 @@ class RevisionPool:
 
     def evict_replica(self, replica_id: str) -> None:
         self._parts.stats.evictions += 1
+        self._peaks = replace(self._peaks, rest_until_s=self._parts.clock.monotonic_s() + _PREWARM_PAUSE_S)
         self.drain_replica(replica_id)
 
     def drain_replica(self, replica_id: str) -> None:
@@ -198,7 +229,7 @@ class RevisionPool:
         self._is_due = False
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._timer_due_s = None, math.inf
         if self._parts.is_closing:
             if not self.live_count:
                 self._fail_all(_closing())
@@ -208,40 +239,61 @@ class RevisionPool:
             self._fail_all(crash_looping(self._plan.key, self.replicas.breaker))
         now_s = self._parts.clock.monotonic_s()
         window_s = self._parts.settings.scale_down_window_s
-        decision = decide(self._view(now_s), self._limits(), self._peaks, window_s, now_s)
+        view = self._view(now_s)
+        decision = decide(view, self._limits(), self._peaks, window_s, now_s)
         self._peaks = decision.peaks
         missing = decision.desired - self.live_count
         startable = min(missing, self._scaling.max_replicas - len(self.replicas.members))
         if startable > 0 and not is_open:
-            self._start(startable)
+            self._start(startable, is_prewarm=view.idle_s is not None and not self._warm_ups.wanted)
         else:
             self._parts.room.leave_line(self)
             self._shrink(-missing, now_s)
         if decision.look_again_s is not None:
-            self._timer = self._parts.timers.call_later(decision.look_again_s, self.wake)
+            self._look_in(decision.look_again_s)
 
     def _view(self, now_s: float) -> ScalerView:
         demand = self.dispatcher.demand()
         idle_s = None if demand.idle_since_s is None else max(now_s - max(demand.idle_since_s, self._touched_s), 0.0)
+        self.warmth.note_arrivals(self.dispatcher.arrivals.take(), idle_s)
+        windows, now_unix_s = ((), 0.0) if idle_s is None else self._windows()
         ready_since_s = min((replica.since_s for replica in self.replicas.ready()), default=now_s)
         return ScalerView(
             demand=demand,
             ready_for_s=max(now_s - ready_since_s, 0.0),
             ready=self.ready_count,
             starting=self.replicas.count(ReplicaState.STARTING),
-            load_s=self._parts.learned.load_s(self._plan.key),
+            load_s=self.load_s,
             idle_s=idle_s,
             warm_up=self._warm_ups.wanted,
+            windows=windows,
+            now_unix_s=now_unix_s,
         )
 
+    def _windows(self) -> tuple[Windows, float]:
+        members = (replica for replica in self.replicas.members.values() if replica.state in _LIVE)
+        return self.warmth.windows(self._scaling, members, is_retired=self.is_retired)
+
     def _limits(self) -> Limits:
-        keep_alive_s = policy_of(self._scaling).keep_alive_s(self._gaps)
+        scaling = self._scaling
         is_leaving = self.is_retired and not self._is_named
-        self._is_drained_at_once = keep_alive_s <= 0 or is_leaving
-        limits = limits_of(self._plan.options, self._scaling, keep_alive_s, is_retired=self.is_retired)
+        if isinstance(scaling.keep_alive_s, str):
+            assert scaling.keep_alive_s == ADAPTIVE
+            keep_alive_s = _NAMED_S if self.is_retired else 0.0
+            self._is_drained_at_once = is_leaving
+        else:
+            keep_alive_s = float(scaling.keep_alive_s)
+            self._is_drained_at_once = keep_alive_s <= 0 or is_leaving
+        limits = limits_of(
+            self._plan.options,
+            scaling,
+            keep_alive_s,
+            is_retired=self.is_retired,
+            is_forecast=scaling.keep_alive_s == ADAPTIVE,
+        )
         return limits if is_leaving else replace(limits, keep_alive_s=keep_alive_s)
 
-    def _start(self, count: int) -> None:
+    def _start(self, count: int, *, is_prewarm: bool) -> None:
         self._is_named = self.is_retired and self.is_pressed
         for _ in range(count):
             replica_id = f"{self._plan.name}-{self._plan.number}-{secrets.token_hex(4)}"
@@ -250,7 +302,7 @@ class RevisionPool:
                 if found.reason is not None and not self.live_count:
                     self._fail_all(NoCapacity(f"{self._plan.key} cannot start: {found.reason}", hint=found.hint))
                 return
-            self.replicas.start(replica_id, found)
+            self.replicas.start(replica_id, found, is_prewarm=is_prewarm and self.min_replicas == 0)
 
     def _shrink(self, count: int, now_s: float) -> None:
         """Drain ``count`` ready replicas, the longest idle first."""
@@ -266,24 +318,30 @@ class RevisionPool:
         if self._is_drained_at_once:
             self.wake()
         elif self._scaling.keep_alive_s == ADAPTIVE:
-            self._note_gap()
+            self._look_in(_SOON_S)
         if self._parts.room.is_wanted:
             self._parts.room.nudge()
 
-    def _note_gap(self) -> None:
-        """From one idle instant to the next: the gap between calls, and the calls that ended it."""
-        now_s = self._parts.clock.monotonic_s()
-        if now_s - self._idle_at_s >= _LEAST_GAP_S:
-            self._gaps = self._gaps.with_gap(now_s - self._idle_at_s)
-        self._idle_at_s = now_s
+    def _look_in(self, seconds: float) -> None:
+        """Reconcile in so many seconds at the latest."""
+        due_s = self._parts.clock.monotonic_s() + seconds
+        if due_s < self._timer_due_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_due_s = self._parts.timers.call_later(seconds, self.wake), due_s
 
-    def _on_ready(self) -> None:
+    def _on_ready(self, replica: Replica) -> None:
         self._touched_s = self._parts.clock.monotonic_s()
+        self.warmth.watch(replica, self._scaling)
         self._warm_ups.note_ready(self.ready_count)
         self.wake()
 
+    def _on_ended(self, replica: Replica) -> None:
+        self.warmth.ended(replica, self._scaling)
+
     def _on_failed(self, error: PlatformError) -> None:
         self._warm_ups.fail(error)
+        self._peaks = replace(self._peaks, rest_until_s=self._parts.clock.monotonic_s() + _PREWARM_PAUSE_S)
         if self.ready_count:
             return
         if self.replicas.breaker.is_open:

@@ -2,7 +2,10 @@
 
 The rule that must not break: who finds no room is told again as soon as any may have appeared, and room goes to who
 waited for it longest, else the owner of a replica that was drained for another would take it back for ever. Nobody
-polls. A busy replica is never evicted. Two kinds are drained instead (they finish what they hold, and their callers go
+polls. A busy replica is never evicted. What is started ahead of calls takes no room that ``min_replicas`` of another
+counts on, and from others only what is worth clearly less.
+
+Two kinds are drained instead (they finish what they hold, and their callers go
 on being held): those of an older revision when a newer one of the same function has no room beside it, and surplus ones
 of a revision that has several while the asker has none.
 """
@@ -12,13 +15,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from stoker_pool.devices import DeviceReading
-from stoker_pool.eviction import Candidate, choose_victims
+from stoker_pool.eviction import Candidate, choose_victims, keep_value, value_of
 from stoker_pool.ledger import DeviceLedger
 from stoker_pool.placement import DeviceLoad, Need, NoRoom, Placement, place
 from stoker_pool.plan import RevisionPlan
+
+_CLEARLY: Final = 2.0
+"""What is evicted for a prewarm is worth so much less: forecasts are not exact, and a swap costs two starts."""
 
 
 class Asker(Protocol):
@@ -39,6 +45,16 @@ class Asker(Protocol):
     @property
     def waited_s(self) -> float:
         """How long the oldest of what waits for it has waited."""
+        ...
+
+    @property
+    def prewarm_per_s(self) -> float | None:
+        """Expected calls per second of what it would start ahead of any; None: calls or a promise ask for it."""
+        ...
+
+    @property
+    def load_s(self) -> float:
+        """How long its start takes."""
         ...
 
     def wake(self) -> None:
@@ -62,6 +78,10 @@ class Occupant(Asker, Protocol):
 
     def candidates(self, *, for_calls: bool = True) -> list[Candidate]:
         """Its ready replicas; those that someone wishes to have ready are kept unless it is for calls."""
+        ...
+
+    def promised(self) -> list[Need]:
+        """What ``min_replicas`` of it still asks for."""
         ...
 
     def leaving_ids(self) -> list[str]:
@@ -101,6 +121,9 @@ class RoomKeeper:
             self._waiting.setdefault(id(asker), (asker, need))
             for earlier in owed:
                 earlier.wake()
+            return NoRoom()
+        if self._is_promised(asker, need):
+            self._waiting.setdefault(id(asker), (asker, need))
             return NoRoom()
         found = self._ledger.acquire(replica_id, need)
         if isinstance(found, NoRoom) and found.reason is not None and need.gpu:
@@ -143,22 +166,41 @@ class RoomKeeper:
             for other, other_need in self._waiting.values()
         )
 
+    def _is_promised(self, asker: Asker, need: Need) -> bool:
+        """There is room, but others' ``min_replicas`` count on it."""
+        if asker.prewarm_per_s is None:
+            return False
+        loads = self._ledger.loads()
+        if isinstance(place(need, loads), NoRoom):
+            return False
+        return isinstance(place(need, _with_promised(loads, self._occupants(), asker)), NoRoom)
+
     def _owed_before(self, asker: Asker, need: Need) -> list[Asker]:
         """Who came earlier for calls and finds room now, where nothing would be left of it for the asker."""
         loads = self._ledger.loads()
         owed: list[Asker] = []
         for other, other_need in self._waiting.values():
             if other is asker:
-                break
+                if asker.prewarm_per_s is None:
+                    break
+                continue
             found = place(other_need, loads)
-            if other.is_pressed and isinstance(found, Placement):
+            if (other.is_pressed or self._is_dearer(other, other_need, asker, need)) and isinstance(found, Placement):
                 owed.append(other)
                 loads = [_with(load, found) for load in loads]
         return owed if owed and isinstance(place(need, loads), NoRoom) else []
 
+    def _is_dearer(self, other: Asker, other_need: Need, asker: Asker, need: Need) -> bool:
+        """Both would start ahead of calls, and it is worth more to the other: whoever came first."""
+        loads = self._ledger.loads()
+        worth = _worth(asker, need, loads)
+        return worth is not None and (_worth(other, other_need, loads) or 0.0) > worth
+
     def _make_room(self, asker: Asker, need: Need) -> None:
         occupants = list(self._occupants())
         loads = self._without_leaving(occupants)
+        if asker.prewarm_per_s is not None:
+            loads = _with_promised(loads, occupants, asker)
         if isinstance(place(need, loads), Placement):
             return  # enough is on its way out
         # a wish may not take from those who have calls: both would take the same room from each other for ever
@@ -169,10 +211,13 @@ class RoomKeeper:
             found = owner.candidates(for_calls=asker.is_pressed)
             idle += found
             owners.update(dict.fromkeys((candidate.replica_id for candidate in found), owner))
+        worth = _worth(asker, need, loads)
+        if worth is not None:
+            idle = [candidate for candidate in idle if keep_value(candidate) * _CLEARLY < worth]
         victims = choose_victims(need, loads, idle)
         for victim in victims or ():
             owners[victim.replica_id].evict_replica(victim.replica_id)
-        if victims is not None:
+        if victims is not None or worth is not None:
             return
         yielding = {candidate.replica_id: candidate for owner in others for candidate in _yields(owner, asker)}
         all_of_them = [yielding.get(candidate.replica_id, candidate) for candidate in idle]
@@ -195,6 +240,24 @@ class RoomKeeper:
 def _with(load: DeviceLoad, placed: Placement) -> DeviceLoad:
     taken_bytes = placed.bytes_each if load.device in placed.devices else 0
     return replace(load, used_bytes=load.used_bytes + taken_bytes)
+
+
+def _with_promised(loads: list[DeviceLoad], occupants: Iterable[Occupant], asker: Asker) -> list[DeviceLoad]:
+    for owner in occupants:
+        for need in owner.promised() if owner is not asker else ():
+            found = place(need, loads)
+            if isinstance(found, Placement):
+                loads = [_with(load, found) for load in loads]
+    return loads
+
+
+def _worth(asker: Asker, need: Need, loads: list[DeviceLoad]) -> float | None:
+    """Of a start ahead of calls, in the measure of ``keep_value``; None: it is for calls, or was promised."""
+    if asker.prewarm_per_s is None:
+        return None
+    found = place(need, [replace(load, used_bytes=0) for load in loads])
+    size_bytes = found.bytes_each * len(found.devices) if isinstance(found, Placement) else 0
+    return value_of(asker.prewarm_per_s, asker.load_s, size_bytes)
 
 
 def _yields(owner: Occupant, asker: Asker) -> list[Candidate]:

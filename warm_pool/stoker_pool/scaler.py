@@ -191,7 +191,7 @@ def _when_idle(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, 
     left_s = max(limits.keep_alive_s - view.idle_s, warmth.left_s, peaks.held_until_s - now_s)
     if left_s <= 0:
         rest_until_s = now_s + view.load_s if current > asked else peaks.rest_until_s
-        look_again_s = _when_windows_matter(limits, warmth.comes_in_s if asked == 0 else None)
+        look_again_s = _capped(view, limits, warmth.comes_in_s if asked == 0 else None)
         return Decision(desired=asked, peaks=Peaks(rest_until_s=rest_until_s), look_again_s=look_again_s)
     floor = max(asked, min(current, 1 + limits.buffer_replicas))
     if floor == 0 and warmth.left_s > 0 and now_s >= peaks.rest_until_s:
@@ -206,14 +206,14 @@ def _when_idle(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, 
         waits.append(warmth.comes_in_s)
     if desired > floor:
         waits.append(_until_peak_leaves(peaks, now_s, window_s))
-    look_again_s = _when_windows_matter(limits, min(waits, default=None))
+    look_again_s = _capped(view, limits, min(waits, default=None))
     return Decision(desired=min(desired, limits.max_replicas), peaks=peaks, look_again_s=look_again_s)
 
 
-def _when_windows_matter(limits: Limits, look_again_s: float | None) -> float | None:
-    wait_s = min(
-        math.inf if look_again_s is None else look_again_s, _WINDOWS_LAST_S if limits.is_forecast else math.inf
-    )
+def _capped(view: ScalerView, limits: Limits, look_again_s: float | None) -> float | None:
+    # windows may change by themselves, and so may the wall clock that they are told in
+    most_s = _WINDOWS_LAST_S if limits.is_forecast or view.windows else math.inf
+    wait_s = min(math.inf if look_again_s is None else look_again_s, most_s)
     return max(wait_s, _LEAST_LOOK_S) if wait_s < math.inf else None
 
 

@@ -21,3 +21,9 @@ class PoolSettings:
     """How long a call waits for a start; None: the function's ``startup_timeout_s``."""
     learned_save_delay_s: float = 2.0
     """Estimates that changed are saved after so long."""
+    forecast_save_delay_s: float = 300.0
+    """What the forecast learned is saved after so long, and at the end."""
+    prewarm_budget_s: float | None = None
+    """Device seconds per hour that replicas started before any call may wait, all together; None: no limit."""
+    keep_on_idle_gpus: bool = True
+    """An adaptive function without ``gpu_second_cost`` stays on a GPU until another wants the room."""

@@ -22,6 +22,8 @@ class Trial:
 
     live_count = 0
     is_pressed = True
+    prewarm_per_s = None
+    load_s = 0.0
 
     def __init__(self, plan: RevisionPlan, bundle: bytes, parts: PoolParts) -> None:
         self.plan = plan

@@ -45,5 +45,17 @@ def warmth_at(windows: Windows, now_s: float, lead_s: float) -> Warmth:
     return Warmth(0.0, None)
 
 
+def cut(windows: Windows, now_s: float, allowed_s: float) -> Windows:
+    """The first of the time from ``now_s`` on that the windows cover, up to ``allowed_s`` seconds of it."""
+    kept: list[Window] = []
+    for window in windows:
+        start_s = max(window.start_s, now_s)
+        end_s = min(window.end_s, start_s + allowed_s)
+        if start_s < end_s:
+            kept.append(Window(start_s, end_s))
+            allowed_s -= end_s - start_s
+    return tuple(kept)
+
+
 def _sound(windows: Iterable[Window]) -> Iterable[Window]:
     return (window for window in windows if not math.isnan(window.start_s) and window.start_s < window.end_s)

@@ -1,0 +1,48 @@
+"""What the pool asks of a forecast beyond its windows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stoker.options import Scaling
+from stoker_pool.forecast.policy import WarmthPolicy
+
+
+class Forecast(WarmthPolicy, Protocol):
+    """A warmth policy that learns, tells what it knows, and can be put away."""
+
+    def set_scaling(self, function: str, scaling: Scaling) -> None:
+        """What a cold start is worth to the function, in its own words."""
+
+    def note_load(self, function: str, load_s: float, memory_bytes: int) -> None:
+        """A start was measured."""
+
+    def next_use_rate(self, function: str, now_s: float) -> float:
+        """Expected calls per second in the time to come: what staying loaded is worth."""
+        ...
+
+    def status(self, function: str) -> str:
+        """In words: what it goes by, or why it is turned off; empty where it knows nothing."""
+        ...
+
+    def is_off(self, function: str) -> bool:
+        """It loses against a plain keep-alive here, and its windows are that keep-alive's."""
+        ...
+
+    def state(self) -> bytes:
+        """All that was learned."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Go on from ``state``; raises ``ValueError`` where it is damaged or of another version."""
+
+
+class ForecastStore(Protocol):
+    """Where a forecast's state is kept between runs of the platform."""
+
+    def load(self) -> bytes | None:
+        """What was saved last; None where nothing was."""
+        ...
+
+    def save(self, state: bytes) -> None:
+        """Replace it, whole or not at all. Called in a thread."""
