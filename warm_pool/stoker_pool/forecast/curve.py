@@ -1,0 +1,49 @@
+"""A forecast from one call on: the hazard over idle age, and the windows that a price makes of it.
+
+The rule that must not break: windows are sorted, disjoint, finite, and at most ``MOST_WINDOWS``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from stoker_pool.forecast.history import Floats
+from stoker_pool.forecast.policy import Window, Windows
+
+MOST_WINDOWS: Final = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """``log_hazard[k]`` holds from ``edges[k]`` to ``edges[k + 1]`` seconds after ``from_s``."""
+
+    from_s: float
+    edges: Floats
+    log_hazard: Floats
+
+    def log_hazard_at(self, age_s: float) -> float:
+        """At an idle age; the last cell's beyond the end."""
+        cell = int(self.edges.searchsorted(age_s, side="right")) - 1
+        return float(self.log_hazard[min(max(cell, 0), len(self.log_hazard) - 1)])
+
+    def windows(self, price_s: float, now_s: float) -> Windows:
+        """Loaded exactly where the hazard is at least one over the price."""
+        is_worth = self.log_hazard >= -math.log(price_s)
+        turns = np.flatnonzero(np.diff(is_worth)) + 1
+        starts = turns.tolist()
+        if is_worth[0]:
+            starts.insert(0, 0)
+        if len(starts) % 2:
+            starts.append(len(is_worth))
+        bounds = (self.from_s + self.edges[starts]).tolist() if starts else []
+        pairs = zip(bounds[::2], bounds[1::2], strict=True)
+        return tuple(Window(max(start, now_s), end) for start, end in pairs if end > max(start, now_s))[:MOST_WINDOWS]
+
+    def expected_calls(self, from_age_s: float, to_age_s: float) -> float:
+        """The hazard summed over the ages."""
+        inside = np.clip(self.edges, from_age_s, to_age_s)
+        return float(np.diff(inside) @ np.exp(self.log_hazard))

@@ -1,0 +1,52 @@
+"""Weighs the estimates of ``features`` against each other: one small network, the same for every function.
+
+It was fitted to several production traces at once by ``benchmarks/prewarming/fit_hazard_net.py``; each function's and
+each platform's own numbers reach it through the features alone. The rule that must not break: what comes out is finite
+and within ``LOG_LEAST`` and ``LOG_MOST``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from stoker_pool.forecast.features import NAMES
+from stoker_pool.forecast.history import Floats
+
+LOG_LEAST: Final = -18.0
+LOG_MOST: Final = 3.0
+_FILE: Final = Path(__file__).with_name("hazard_net.json")
+
+
+class HazardNet:
+    """log hazard = skip · x + bias + out · max(0, hidden · x + hidden_bias)."""
+
+    def __init__(self, hidden: Floats, hidden_bias: Floats, out: Floats, skip: Floats, bias: float) -> None:
+        self._hidden = np.ascontiguousarray(np.hstack([hidden, skip[:, None]]), dtype=np.float32)
+        self._bias = np.append(hidden_bias, bias).astype(np.float32)
+        self._out = out.astype(np.float32)
+
+    @classmethod
+    def shipped(cls) -> HazardNet:
+        """As fitted."""
+        numbers = json.loads(_FILE.read_text())
+        if tuple(numbers["features"]) != NAMES:
+            raise ValueError(f"{_FILE.name} was fitted to other features: {numbers['features']}")
+        return cls(
+            np.array(numbers["hidden"]),
+            np.array(numbers["hidden_bias"]),
+            np.array(numbers["out"]),
+            np.array(numbers["skip"]),
+            float(numbers["bias"]),
+        )
+
+    def log_hazard(self, rows: Floats) -> Floats:
+        """Of each row of features."""
+        mixed = rows.astype(np.float32) @ self._hidden
+        mixed += self._bias
+        hidden = np.maximum(mixed[:, :-1], 0.0)
+        result: Floats = np.clip(hidden @ self._out + mixed[:, -1], LOG_LEAST, LOG_MOST).astype(np.float64)
+        return result

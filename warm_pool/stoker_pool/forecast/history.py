@@ -1,0 +1,153 @@
+"""What is kept of one function's past: bounded, recency-weighted, and enough for every estimate of its next call.
+
+The rule that must not break: its size does not grow with the number of calls, and no time handed in, however absurd,
+leaves it with a number that is not finite or with a past that runs backwards.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+REMEMBERED: Final = 64
+"""Gaps kept one by one, and twice that while the ring is filling."""
+BURST_S: Final = 15.0
+"""Calls closer than this are one burst: a replica that just answered is never let go within it."""
+HALF_LIVES_S: Final = (600.0, 3600.0, 28800.0, 172800.0)
+"""Over how long the four call rates look back."""
+HISTOGRAM_BINS: Final = 104
+HISTOGRAM_PER_OCTAVE: Final = 8
+"""Of the long memory: gaps by size, from 15 s to two days."""
+MINUTES: Final = 60
+DAY_SLOTS: Final = 144
+WEEK_SLOTS: Final = 168
+_GAPS_KEPT: Final = 4000.0
+_HOURS_KEPT: Final = 72.0
+_DAYS_KEPT: Final = 28.0
+_WEEKS_KEPT: Final = 8.0
+_RATES: Final = tuple(math.log(2.0) / half_s for half_s in HALF_LIVES_S)
+
+
+class FunctionHistory:
+    """One function's bursts: when they began, how far apart they were, and how they sit on the clock."""
+
+    __slots__ = (
+        "_day_mark",
+        "_minute_mark",
+        "_ring",
+        "_size",
+        "_week_mark",
+        "bursts",
+        "calls",
+        "day",
+        "days",
+        "first_s",
+        "histogram",
+        "histogram_total",
+        "hours",
+        "last_s",
+        "minute",
+        "rates",
+        "swept_s",
+        "week",
+        "weeks",
+    )
+
+    def __init__(self, at_s: float) -> None:
+        self.first_s = at_s
+        self.last_s = at_s
+        self.swept_s = 0.0
+        self.calls = 0
+        self.bursts = 0
+        self._ring = np.zeros(2 * REMEMBERED)
+        self._size = 0
+        self.rates = [0.0] * len(HALF_LIVES_S)
+        self.histogram = np.zeros(HISTOGRAM_BINS, np.float32)
+        self.histogram_total = 0.0
+        self.minute = np.zeros(MINUTES, np.float32)
+        self.day = np.zeros(DAY_SLOTS, np.float32)
+        self.week = np.zeros(WEEK_SLOTS, np.float32)
+        self.hours = self.days = self.weeks = 0.0
+        self._minute_mark = self._day_mark = self._week_mark = -1
+        self._mark(at_s)
+
+    @property
+    def gaps(self) -> Floats:
+        """The last gaps between bursts, oldest first; at most ``REMEMBERED``."""
+        return self._ring[max(self._size - REMEMBERED, 0) : self._size]
+
+    def note(self, at_s: float, count: int) -> float | None:
+        """Calls at ``at_s``; answers the gap that they ended, or None inside a burst or for a time already passed."""
+        self.calls += count
+        gap_s = at_s - self.last_s
+        if gap_s <= 0.0:
+            return None
+        self.last_s = at_s
+        if gap_s < BURST_S:
+            return None
+        self._push(gap_s)
+        self._decay(gap_s)
+        self._mark(at_s)
+        return gap_s
+
+    def spans(self, at_s: float) -> tuple[float, float, float]:
+        """Hours, days and weeks over which the three clocks have been watched, as far as they are remembered."""
+        seen_s = max(at_s - self.first_s, 0.0)
+        return (
+            min(seen_s / 3600.0, _HOURS_KEPT),
+            min(seen_s / 86400.0, _DAYS_KEPT),
+            min(seen_s / 604800.0, _WEEKS_KEPT),
+        )
+
+    def _push(self, gap_s: float) -> None:
+        if self._size == len(self._ring):
+            self._ring[:REMEMBERED] = self._ring[REMEMBERED:]
+            self._size = REMEMBERED
+        self._ring[self._size] = gap_s
+        self._size += 1
+        self.bursts += 1
+        place = int(HISTOGRAM_PER_OCTAVE * math.log2(gap_s / BURST_S))
+        self.histogram[min(place, HISTOGRAM_BINS - 1)] += 1.0
+        self.histogram_total += 1.0
+        if self.histogram_total > _GAPS_KEPT:
+            self.histogram *= 0.5
+            self.histogram_total *= 0.5
+
+    def _decay(self, gap_s: float) -> None:
+        rates = self.rates
+        for index, rate in enumerate(_RATES):
+            rates[index] = rates[index] * math.exp(-gap_s * rate) + rate
+
+    def _mark(self, at_s: float) -> None:
+        minute = int(at_s // 60.0)
+        if minute == self._minute_mark:
+            return
+        self._minute_mark = minute
+        hours = (at_s - self.first_s) / 3600.0
+        if hours > _HOURS_KEPT and hours - self.hours > 1.0:
+            self.minute *= (1.0 - 1.0 / _HOURS_KEPT) ** (hours - max(self.hours, _HOURS_KEPT))
+            self.hours = hours
+        self.minute[minute % MINUTES] += 1.0
+        slot = minute // 10
+        if slot == self._day_mark:
+            return
+        self._day_mark = slot
+        days = hours / 24.0
+        if days > _DAYS_KEPT and days - self.days > 1.0:
+            self.day *= (1.0 - 1.0 / _DAYS_KEPT) ** (days - max(self.days, _DAYS_KEPT))
+            self.days = days
+        self.day[slot % DAY_SLOTS] += 1.0
+        hour = minute // 60
+        if hour == self._week_mark:
+            return
+        self._week_mark = hour
+        weeks = days / 7.0
+        if weeks > _WEEKS_KEPT and weeks - self.weeks > 1.0:
+            self.week *= (1.0 - 1.0 / _WEEKS_KEPT) ** (weeks - max(self.weeks, _WEEKS_KEPT))
+            self.weeks = weeks
+        self.week[hour % WEEK_SLOTS] += 1.0

@@ -1,0 +1,101 @@
+"""What the functions of one platform have in common: how the next call's hazard falls with idle age.
+
+The rule that must not break: a function that never came back counts too. Open gaps are swept into the exposure, or the
+hazard of old gaps would be made of returns alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from stoker_pool.forecast.history import BURST_S, Floats
+
+CLASSES: Final = 12
+"""Functions by how many gaps they have shown: 0, 1, 2-3, 4-7, … 1024 and more."""
+_PER_OCTAVE: Final = 4
+_BINS: Final = 80
+"""Of 15 s · 2^(k/4): the last begins after some 180 days."""
+EDGES_S: Final[Floats] = np.concatenate([[0.0], BURST_S * 2.0 ** (np.arange(_BINS) / _PER_OCTAVE)])
+_WIDTHS: Final[Floats] = np.diff(EDGES_S)
+_FORGET_AT: Final = 20000.0
+_DAY_SLOTS: Final = 48
+
+
+def class_of(gaps: int) -> int:
+    """The class of a function that has shown ``gaps`` gaps."""
+    return min(gaps.bit_length(), CLASSES - 1)
+
+
+class PooledHazard:
+    """Calls and exposure per class and log bin of age; and the platform's load now and by time of day."""
+
+    def __init__(self) -> None:
+        self.hits = np.zeros((CLASSES, _BINS))
+        self.exposure_s = np.zeros((CLASSES, _BINS))
+        self.fast = 0.0
+        self.slow = 0.0
+        self.day = np.zeros(_DAY_SLOTS)
+        self.first_s: float | None = None
+        self.last_s = 0.0
+        self._seed()
+
+    def note_gap(self, gaps: int, from_s: float, gap_s: float) -> None:
+        """A function of ``gaps`` gaps waited from age ``from_s`` (what no sweep has counted) to a call at ``gap_s``."""
+        kind = class_of(gaps)
+        self._expose(kind, from_s, gap_s)
+        self.hits[kind, self._bin(gap_s)] += 1.0
+        if self.hits[kind].sum() > _FORGET_AT:
+            self.hits[kind] *= 0.5
+            self.exposure_s[kind] *= 0.5
+
+    def note_waiting(self, gaps: int, from_s: float, to_s: float) -> None:
+        """A function of ``gaps`` gaps was still not called between the two ages."""
+        self._expose(class_of(gaps), from_s, to_s)
+
+    def note_load(self, at_s: float) -> None:
+        """A burst began anywhere on the platform."""
+        if self.first_s is None:
+            self.first_s = self.last_s = at_s
+        step_s = max(at_s - self.last_s, 0.0)
+        self.last_s = max(at_s, self.last_s)
+        self.fast = self.fast * math.exp(-step_s / 900.0) + 1.0 / 900.0
+        self.slow = self.slow * math.exp(-step_s / 86400.0) + 1.0 / 86400.0
+        self.day[int(at_s // 1800.0) % _DAY_SLOTS] += 1.0
+
+    def hazard(self, gaps: int, ages_s: Floats) -> Floats:
+        """Calls per second at each age for a function of that class."""
+        kind = class_of(gaps)
+        rate = (self.hits[kind] + 1e-6) / (self.exposure_s[kind] + 1.0)
+        return rate[np.minimum(np.searchsorted(EDGES_S, ages_s, side="right") - 1, _BINS - 1)]
+
+    def load_ratio(self, at_s: float) -> float:
+        """The load now against the load of the last day, 1.0 while little is known."""
+        if self.first_s is None:
+            return 1.0
+        seen_s = max(at_s - self.first_s, 0.0)
+        since_s = max(at_s - self.last_s, 0.0)
+        slow = self.slow * math.exp(-since_s / 86400.0) / (1.0 - math.exp(-seen_s / 86400.0) + 0.01)
+        fast = self.fast * math.exp(-since_s / 900.0) / (1.0 - math.exp(-seen_s / 900.0) + 0.01)
+        return (fast + 1e-3) / (slow + 1e-3)
+
+    def _expose(self, kind: int, from_s: float, to_s: float) -> None:
+        if to_s > from_s:
+            self.exposure_s[kind] += np.clip(to_s - EDGES_S[:-1], 0.0, _WIDTHS) - np.clip(
+                from_s - EDGES_S[:-1], 0.0, _WIDTHS
+            )
+
+    def _bin(self, age_s: float) -> int:
+        if age_s < BURST_S:
+            return 0
+        return min(int(_PER_OCTAVE * math.log2(age_s / BURST_S)) + 1, _BINS - 1)
+
+    def _seed(self) -> None:
+        """A weak prior: the hazard falls as one over the age, faster for functions that have shown little."""
+        ages_s = EDGES_S[:-1] + 0.5 * _WIDTHS
+        for kind in range(CLASSES):
+            hazard = (0.15 + 0.08 * kind) / (ages_s + 60.0)
+            self.exposure_s[kind] = 4.0 / hazard.clip(1e-9)
+            self.hits[kind] = 4.0
