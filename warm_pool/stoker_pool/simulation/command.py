@@ -142,7 +142,7 @@ def simulate(
         save_chart(plot, replayed.source, results)
     shown = [result for result in results if result.policy in {spec.label for spec in specs}]
     if as_json:
-        print_json({"trace": _trace_document(replayed), "results": [dataclasses.asdict(result) for result in results]})
+        print_json({"trace": _trace_document(replayed), "results": [dataclasses.asdict(result) for result in shown]})
         return
     note(_conditions_text(replayed, conditions))
     _print(shown, has_host=conditions.capacity is not None and request.host_slots > 0)

@@ -324,4 +324,6 @@ class Engine:
             if not function.by_call:
                 self.tally.prewarm_wasted(owner, self._trace.end_s)
         for arrived_s, count, _ in function.held:
-            self.tally.waited(arrived_s, self._trace.end_s - arrived_s, count)
+            self.tally.waited(arrived_s, max(self._trace.end_s - arrived_s, 0.0), count)
+            if function.is_from_host and function.is_loaded:
+                self.tally.host_start(owner, arrived_s)
