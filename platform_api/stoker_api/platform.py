@@ -169,6 +169,7 @@ class Platform:
             Pool(
                 backend,
                 clock=self.clock,
+                calls=self.call_log,
                 learned=JsonLearnedStore(where.learned),
                 settings=self.settings.pool,
             )

@@ -14,6 +14,7 @@ from types import TracebackType
 from stoker.errors import PlatformError, ShuttingDown
 from stoker.options import Scaling
 from stoker_pool.backend import Backend
+from stoker_pool.call_log import CallLog
 from stoker_pool.crash_loop import BreakerInfo
 from stoker_pool.devices import DeviceInfo
 from stoker_pool.forecast.ports import Forecast, ForecastStore
@@ -55,11 +56,13 @@ class Pool:
         timers: Timers | None = None,
         forecast: Forecast | None = None,
         forecast_store: ForecastStore | None = None,
+        calls: CallLog | None = None,
     ) -> None:
         self.stats = PoolStats()
         self._store = learned
         self._given_timers = timers
         self._forecast = forecast or TimerForecast()
+        self._calls = calls
         self._forecast_store = forecast_store or NoForecastStore()
         self.on_wanted: Callable[[str, str], None] = lambda namespace, name: None
         """Called with a function that a call is expected of, where none of its revisions is known here."""
@@ -83,7 +86,7 @@ class Pool:
         content = await asyncio.to_thread(self._store.load)
         self.device_problems = reading.problems
         ledger = DeviceLedger(reading.devices)
-        self.warmth = Warmth(self._forecast, self._clock, self._settings.prewarm_budget_s)
+        self.warmth = Warmth(self._forecast, self._clock, self._settings.prewarm_budget_s, self._calls)
         await self._restore_forecast()
         self._parts = PoolParts(
             backend=self._backend,

@@ -75,6 +75,7 @@ class RevisionPool:
         self._peaks = Peaks()
         self._touched_s = parts.clock.monotonic_s()
         self.warmth = RevisionWarmth(plan, parts)
+        self.warmth.set_scaling(self._scaling)
         self._warm_ups = WarmUps()
         self._timer: TimerHandle | None = None
         self._timer_due_s = math.inf
@@ -96,6 +97,8 @@ class RevisionPool:
     def set_scaling(self, scaling: Scaling | None) -> None:
         """Override the options' scaling until None is set."""
         self._scaling = scaling or self._plan.options.scaling
+        if not self.is_retired:
+            self.warmth.set_scaling(self._scaling)
         self.wake()
 
     def set_retired(self, is_retired: bool) -> None:
@@ -255,7 +258,7 @@ class RevisionPool:
     def _view(self, now_s: float) -> ScalerView:
         demand = self.dispatcher.demand()
         idle_s = None if demand.idle_since_s is None else max(now_s - max(demand.idle_since_s, self._touched_s), 0.0)
-        self.warmth.note_arrivals(self.dispatcher.arrivals.take(), idle_s)
+        self.warmth.note_arrivals(self.dispatcher.arrivals.take(), idle_s, demand.mean_duration_s)
         windows, now_unix_s = ((), 0.0) if idle_s is None else self._windows()
         ready_since_s = min((replica.since_s for replica in self.replicas.ready()), default=now_s)
         return ScalerView(

@@ -29,17 +29,23 @@ class RevisionWarmth:
         self._number = plan.number
         self._parts = parts
         self._is_idle_noted = True
+        kept = parts.warmth.of(self.function)
+        kept.leader = kept.leader or plan.number
 
-    def note_arrivals(self, arrivals: Sequence[tuple[float, int]], idle_s: float | None) -> None:
-        """Calls came since the last look; None: some of them have not ended yet."""
+    def note_arrivals(self, arrivals: Sequence[tuple[float, int]], idle_s: float | None, duration_s: float) -> None:
+        """Calls came since the last look, which run for about so long; None: some of them have not ended yet."""
         warmth = self._parts.warmth
         if arrivals:
-            warmth.note_arrivals(self.function, self._number, arrivals)
+            warmth.note_arrivals(self.function, self._number, arrivals, duration_s)
             self._parts.on_learned()
             self._is_idle_noted = False
         if idle_s is not None and not self._is_idle_noted:
             warmth.forecast.note_idle(self.function, warmth.now_s() - idle_s)
             self._is_idle_noted = True
+
+    def set_scaling(self, scaling: Scaling) -> None:
+        """What a cold start is worth may have changed."""
+        self._parts.warmth.forecast.set_scaling(self.function, scaling)
 
     def windows(self, scaling: Scaling, members: Iterable[Replica], *, is_retired: bool) -> tuple[Windows, float]:
         """When to be loaded, and the instant at which that was asked; asked while idle."""

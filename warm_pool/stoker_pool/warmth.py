@@ -14,6 +14,7 @@ from typing import Final
 
 from stoker.options import ADAPTIVE, Scaling
 from stoker.warm_hours import WarmHours
+from stoker_pool.call_log import CallLog, NoCallLog
 from stoker_pool.forecast.account import WarmthAccount
 from stoker_pool.forecast.budget import Budget
 from stoker_pool.forecast.expectations import Expectations
@@ -51,8 +52,12 @@ class Reason:
 class Warmth:
     """One per platform; ``function`` is ``"namespace/name"``; times are Unix seconds."""
 
-    def __init__(self, forecast: Forecast, clock: Clock, budget_s: float | None = None) -> None:
+    def __init__(
+        self, forecast: Forecast, clock: Clock, budget_s: float | None = None, calls: CallLog | None = None
+    ) -> None:
         self.forecast = forecast
+        self.calls = calls or NoCallLog()
+        """Hears of every call, for the record."""
         self.is_changed = False
         """The forecast has learned something since this was last set to False."""
         self._clock = clock
@@ -78,12 +83,15 @@ class Warmth:
         self.forecast.forget(function)
         self.is_changed = True
 
-    def note_arrivals(self, function: str, number: int, arrivals: Iterable[tuple[float, int]]) -> None:
-        """Calls came to a revision, at seconds of the monotonic clock."""
+    def note_arrivals(
+        self, function: str, number: int, arrivals: Iterable[tuple[float, int]], duration_s: float
+    ) -> None:
+        """Calls came to a revision, at seconds of the monotonic clock, which run for about so long."""
         offset_s = self.now_s() - self._clock.monotonic_s()
         kept = self.of(function)
         for at_s, count in arrivals:
             self.forecast.note_calls(function, at_s + offset_s, count)
+            self.calls.note(function, at_s + offset_s, count, duration_s)
             kept.account.note_call(at_s + offset_s)
             kept.leader = number
             self.is_changed = True
