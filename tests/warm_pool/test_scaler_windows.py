@@ -64,10 +64,11 @@ def test_a_fixed_keep_alive_is_longer_of_the_two() -> None:
     assert step(replace(seen, windows=(Window(NOW_S, NOW_S + 500),)), LIMITS).look_again_s == 500.0
 
 
-def test_a_window_without_end_needs_no_timer_but_a_forecast_is_asked_again() -> None:
-    windows = (Window(NOW_S, math.inf),)
-    assert step(idle(windows, ready=1), LIMITS).look_again_s is None
-    assert step(idle(windows, ready=1), FORECAST).look_again_s == 900.0
+def test_windows_are_asked_again_now_and_then_since_forecasts_and_wall_clocks_change() -> None:
+    assert step(idle((Window(NOW_S, math.inf),), ready=1), LIMITS).look_again_s == 900.0
+    assert step(idle((Window(NOW_S + 9e5, NOW_S + 1e6),)), LIMITS).look_again_s == 900.0
+    assert step(idle(()), FORECAST).look_again_s == 900.0
+    assert step(idle(()), LIMITS).look_again_s is None
 
 
 def test_a_retired_revision_is_not_kept_by_the_limits() -> None:

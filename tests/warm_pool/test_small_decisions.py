@@ -6,36 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stoker.errors import BundleTampered, StartFailed
 from stoker_pool.cpu_devices import CpuDevices, default_budget_bytes
 from stoker_pool.crash_loop import CLOSED, after_failure, crash_looping, is_worth_another_try
 from stoker_pool.devices import MIB
-from stoker_pool.keep_alive import TimerForecast
 from stoker_pool.learned import DEFAULT_LOAD_S, JsonLearnedStore, Learned
 from stoker_pool.placement import Placement
 from stoker_pool.replica import MOVES, Replica, ReplicaState
-
-
-@given(st.lists(st.floats(0, 1e5), max_size=100))
-def test_a_timer_forecast_stays_in_its_bounds(gaps_s: list[float]) -> None:
-    forecast, now_s = TimerForecast(), 1000.0
-    forecast.note_calls("f", now_s)
-    for gap_s in gaps_s:
-        now_s += gap_s
-        forecast.note_calls("f", now_s)
-    (window,) = forecast.windows("f", now_s)
-    assert 9.9 <= window.end_s - now_s <= 1800.1
-
-
-def test_a_timer_forecast_covers_the_gaps_it_saw() -> None:
-    forecast = TimerForecast()
-    for step in range(20):
-        forecast.note_calls("f", 100.0 * step)
-    assert forecast.windows("f", 1950.0)[0].end_s == pytest.approx(2025.0)
-    assert forecast.windows("f", 2030.0) == ()
 
 
 def test_the_third_failed_start_in_a_row_opens_the_breaker() -> None:

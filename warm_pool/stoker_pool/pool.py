@@ -266,10 +266,10 @@ class Pool:
         function = (plan.namespace, plan.name)
         revision = RevisionPool(plan, self._parts, self._scalings.get(function))
         kept = self._retired.get(function)
-        revision.is_retired = kept is not None and plan.number not in kept and plan.number <= max(kept, default=0)
+        is_retired = kept is not None and plan.number not in kept and plan.number <= max(kept, default=0)
+        revision.set_retired(is_retired)
         self._revisions[plan.key] = revision
         self._functions.setdefault(function, {})[plan.number] = revision
-        revision.wake()
         return revision
 
     def _wake(self, namespace: str, name: str) -> None:

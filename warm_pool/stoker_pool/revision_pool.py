@@ -75,7 +75,6 @@ class RevisionPool:
         self._peaks = Peaks()
         self._touched_s = parts.clock.monotonic_s()
         self.warmth = RevisionWarmth(plan, parts)
-        self.warmth.set_scaling(self._scaling)
         self._warm_ups = WarmUps()
         self._timer: TimerHandle | None = None
         self._timer_due_s = math.inf
@@ -98,7 +97,7 @@ class RevisionPool:
         """Override the options' scaling until None is set."""
         self._scaling = scaling or self._plan.options.scaling
         if not self.is_retired:
-            self.warmth.set_scaling(self._scaling)
+            self.warmth.join(self._scaling)
         self.wake()
 
     def set_retired(self, is_retired: bool) -> None:
@@ -107,7 +106,9 @@ class RevisionPool:
         self._is_named = False
         if is_retired:
             self._peaks = Peaks()
-            self.warmth.note_new_revision()
+            self.warmth.leave()
+        else:
+            self.warmth.join(self._scaling)
         self.wake()
 
     def retry(self) -> None:

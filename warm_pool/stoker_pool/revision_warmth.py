@@ -29,8 +29,6 @@ class RevisionWarmth:
         self._number = plan.number
         self._parts = parts
         self._is_idle_noted = True
-        kept = parts.warmth.of(self.function)
-        kept.leader = kept.leader or plan.number
 
     def note_arrivals(self, arrivals: Sequence[tuple[float, int]], idle_s: float | None, duration_s: float) -> None:
         """Calls came since the last look, which run for about so long; None: some of them have not ended yet."""
@@ -43,9 +41,11 @@ class RevisionWarmth:
             warmth.forecast.note_idle(self.function, warmth.now_s() - idle_s)
             self._is_idle_noted = True
 
-    def set_scaling(self, scaling: Scaling) -> None:
-        """What a cold start is worth may have changed."""
+    def join(self, scaling: Scaling) -> None:
+        """An alias points to the revision: it may be started ahead of calls, with a cold start worth what it says."""
         self._parts.warmth.forecast.set_scaling(self.function, scaling)
+        kept = self._parts.warmth.of(self.function)
+        kept.leader = kept.leader or self._number
 
     def windows(self, scaling: Scaling, members: Iterable[Replica], *, is_retired: bool) -> tuple[Windows, float]:
         """When to be loaded, and the instant at which that was asked; asked while idle."""
@@ -88,8 +88,8 @@ class RevisionWarmth:
             now_s = self._parts.warmth.now_s()
             self._parts.warmth.of(self.function).expectations.put("warm-up", now_s, now_s + WARM_UP_S)
 
-    def note_new_revision(self) -> None:
-        """The revision that got the calls retires: any may be started ahead of the next."""
+    def leave(self) -> None:
+        """The revision retires: if it got the calls, any other may be started ahead of the next."""
         kept = self._parts.warmth.of(self.function)
         if kept.leader == self._number:
             kept.leader = None

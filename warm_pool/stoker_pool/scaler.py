@@ -212,7 +212,7 @@ def _when_idle(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, 
 
 def _capped(view: ScalerView, limits: Limits, look_again_s: float | None) -> float | None:
     # windows may change by themselves, and so may the wall clock that they are told in
-    most_s = _WINDOWS_LAST_S if limits.is_forecast or view.windows else math.inf
+    most_s = _WINDOWS_LAST_S if limits.is_forecast or (view.windows and look_again_s is not None) else math.inf
     wait_s = min(math.inf if look_again_s is None else look_again_s, most_s)
     return max(wait_s, _LEAST_LOOK_S) if wait_s < math.inf else None
 
