@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stoker import errors
+from stoker.call_progress import progress
 from stoker.context import CallContext, current
 from stoker.decorators import enter, exit, function, method
 from stoker.environment import Environment
@@ -34,6 +35,7 @@ __all__ = [
     "function",
     "load_safetensors",
     "method",
+    "progress",
 ]
 
 

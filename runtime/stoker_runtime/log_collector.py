@@ -16,7 +16,7 @@ from typing import Final
 
 from stoker_runtime.clock import SystemClock, monotonic_ns
 from stoker_runtime.rotating_log import MAX_LINE_CHARS, LogLine, RotatingLog
-from stoker_runtime.stdio import MARK, MARK_END
+from stoker_runtime.stdio import MARK, MARK_END, PROGRESS_MARK, PROGRESS_STREAM
 
 _READ_BYTES: Final = 256 * 1024
 _ALLOWANCE_BYTES: Final = 4 * 1024 * 1024
@@ -76,6 +76,7 @@ class LogCollector:
         self._new: deque[tuple[int, _Stream]] = deque()
         self._logs: dict[Path, RotatingLog] = {}
         self._users: dict[Path, int] = {}
+        self._fences: deque[Callable[[], None]] = deque()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="log-collector", daemon=True)
 
@@ -105,6 +106,11 @@ class LogCollector:
         self._wake()
         return output, write_ends[0], write_ends[1]
 
+    def fence(self, then: Callable[[], None]) -> None:
+        """Call ``then``, on the thread, once all that workers had written before this moment is handed on."""
+        self._fences.append(then)
+        self._wake()
+
     def _wake(self) -> None:
         os.write(self._wake_write, b"x")
 
@@ -121,7 +127,18 @@ class LogCollector:
                 self._selector.register(descriptor, selectors.EVENT_READ, stream)
             if self._is_closing:
                 self._finish()
+            if self._fences:
+                self._pass_fences()
+            if self._is_closing:
                 return
+
+    def _pass_fences(self) -> None:
+        count = len(self._fences)
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                self._read(key.fd, key.data)  # a pipe holds less than one read takes
+        for _ in range(count):
+            self._fences.popleft()()
 
     def _read_wake(self) -> None:
         try:
@@ -168,7 +185,10 @@ class LogCollector:
             request = ""
             if text.startswith(MARK) and MARK_END in text:
                 request, _, text = text[len(MARK) :].partition(MARK_END)
-            lines.append(LogLine(time, output.replica_id, request, stream.name, text[:MAX_LINE_CHARS].rstrip("\r")))
+            name = stream.name
+            if request and text.startswith(PROGRESS_MARK):
+                name, text = PROGRESS_STREAM, text[len(PROGRESS_MARK) :]
+            lines.append(LogLine(time, output.replica_id, request, name, text[:MAX_LINE_CHARS].rstrip("\r")))
         output.tail.extend(line.line for line in lines)
         log = self._logs.get(output.log_path)
         if log is not None and lines:

@@ -4,7 +4,8 @@ The rule that must not break: printing never fails and never waits for more than
 draining. A line written through ``sys.stdout`` carries its invocation's id in front; what C code writes straight to
 the descriptor carries none.
 
-A marked line is ``\\x1e<id>\\x1f<line>\\n`` (record and unit separator: printable text has neither).
+A marked line is ``\\x1e<id>\\x1f<line>\\n`` (record and unit separator: printable text has neither). Progress is a line
+that begins with ``\\x1d`` (group separator) after that.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ import threading
 from collections.abc import Iterable
 from typing import Final
 
+from stoker.call_progress import report_to
 from stoker.context import running_call
 
 MARK: Final = "\x1e"
 MARK_END: Final = "\x1f"
+PROGRESS_MARK: Final = "\x1d"
+PROGRESS_STREAM: Final = "progress"
+"""What the log calls the stream of such lines."""
 MAX_PENDING_CHARS: Final = 64 * 1024
 
 
@@ -81,6 +86,11 @@ class MarkedStream(io.TextIOBase):
             if rest:
                 self._write_lines(request, rest + "\n")
 
+    def report(self, request: str, text: str) -> None:
+        """Send a line of progress, between whole lines of what is printed."""
+        with self._lock:
+            self._write_lines(request, f"{PROGRESS_MARK}{text}\n")
+
     def _write_lines(self, request: str, lines: str) -> None:
         if request:
             start = f"{MARK}{request}{MARK_END}"
@@ -99,6 +109,8 @@ def capture() -> None:
         stream = MarkedStream(descriptor, f"<{name}>")
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+        if name == "stdout":
+            report_to(stream.report)
 
 
 def end_lines() -> None:

@@ -97,6 +97,10 @@ class WorkerFactory:
             await asyncio.wait(self._burials)
         await asyncio.to_thread(self._logs.close)
 
+    def fence_logs(self, then: Callable[[], None]) -> None:
+        """Call ``then``, on another thread, once all that workers had printed before this moment is handed on."""
+        self._logs.fence(then)
+
     async def prewarm_environment(self, environment: BuiltEnvironment) -> None:
         """Have the environment's zygote ready before a worker is needed."""
         await self._zygotes.get(environment)

@@ -38,6 +38,9 @@ UPDATE jobs SET progress = :progress, progress_message = :message WHERE seq = :s
 -- name: drop_events
 DELETE FROM job_events WHERE job = :seq AND kind <> 'state' AND number <= :number - :kept
 
+-- name: select_jobs
+SELECT {record} FROM jobs
+
 -- name: find_job
 SELECT {record} FROM jobs WHERE id = :id
 
@@ -97,7 +100,7 @@ WHERE id = :id AND state IN ('queued', 'starting', 'running')
 RETURNING {record}
 
 -- name: revive
-UPDATE jobs SET state = 'queued', runner = NULL, attempts = 0, delays = 0, created_s = created_s,
+UPDATE jobs SET state = 'queued', runner = NULL, attempts = 0, delays = 0,
     not_before_s = :now_s, expires_s = :now_s + max_age_s, started_s = NULL, finished_s = NULL, result = NULL,
     result_blob = NULL, result_bytes = 0, result_type = '', result_status = 0, problem_json = NULL,
     receipt_json = NULL, progress = NULL, progress_message = '', last_event = last_event + 1
@@ -140,7 +143,7 @@ SELECT id, run FROM jobs WHERE runner = :runner
 
 -- name: ended_before
 SELECT {record}, body_blob, result_blob FROM jobs
-WHERE finished_s <= :finished_s AND state IN ({states}) ORDER BY finished_s LIMIT :limit
+WHERE finished_s <= :finished_s AND state = :state ORDER BY finished_s LIMIT :limit
 
 -- name: oldest_results
 SELECT {record}, body_blob, result_blob FROM jobs
