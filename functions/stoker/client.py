@@ -110,6 +110,27 @@ class Client(_Requests):
         raise_for_problem(response)
         return decode_answer(response.content, response.headers.get("content-type", ""))
 
+    def pieces(self, route: Route, *, accept: str | None = None, read_s: float | None = None) -> Iterator[bytes]:
+        """The answer's body as it comes; raises for a problem before the first piece."""
+        headers = {"Accept": accept} if accept else {}
+        timeout = _timeout(read_s)
+        with (
+            transport_errors(self.url),
+            self._http.stream(route.verb, route.path, headers=headers, timeout=timeout, **_parts(route)) as response,
+        ):
+            if response.is_error:
+                response.read()
+                raise_for_problem(response)
+            yield from response.iter_bytes()
+
+    def documents(self, route: Route, *, read_s: float | None = 60.0) -> Iterator[Json]:
+        """The data of server-sent events, as they come."""
+        parser = EventParser()
+        for piece in self.pieces(route, accept="text/event-stream", read_s=read_s):
+            for event in parser.feed(piece):
+                if event.data:
+                    yield json.loads(event.data)
+
     def follow_logs(
         self, name: str, namespace: str = "default", *, lines: int | None = None, revision: int | None = None
     ) -> Iterator[Json]:
@@ -225,6 +246,8 @@ def _parts(route: Route) -> dict[str, Any]:
     parts: dict[str, Any] = {"params": dict(route.query)}
     if route.files is not None:
         parts |= {"files": dict(route.files), "data": dict(route.fields or {})}
+    elif route.content is not None:
+        parts["content"] = route.content
     elif route.body is not None:
         parts["json"] = route.body
     return parts

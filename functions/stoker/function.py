@@ -6,7 +6,7 @@ first remote call.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import InvalidOption
@@ -14,6 +14,7 @@ from stoker.local_run import LocalRun
 from stoker.options import FunctionOptions
 
 if TYPE_CHECKING:  # the web client is imported at the first remote call, so that importing stoker stays fast
+    from stoker.batch_run import BatchRun
     from stoker.deployment import Deployed
     from stoker.remote import RemoteTarget
     from stoker.streamed_call import StreamedCall
@@ -84,6 +85,18 @@ class Function:
     ) -> Iterator[Any]:
         """Run it for each item, ``concurrency`` at once; answers come in the order of the items."""
         return self._remote("").map(items, concurrency, return_exceptions, progress)
+
+    def batch(
+        self,
+        input: Any,
+        *,
+        output: Any = None,
+        mapping: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Any,
+    ) -> BatchRun:
+        """Map it over a data set on the platform: rows, files, a folder of texts, or URLs. See docs/batch_runs.md."""
+        return self._remote("").batch(input, output=output, mapping=mapping, key=key, **options)
 
     def stream(self, *args: Any, **kwargs: Any) -> StreamedCall:
         """Run a generator on the platform; iterate over what it yields, as it yields it."""
@@ -158,6 +171,18 @@ class Method:
     ) -> Iterator[Any]:
         """Run it for each item, in order, ``concurrency`` at once."""
         return self._remote().map(items, concurrency, return_exceptions, progress)
+
+    def batch(
+        self,
+        input: Any,
+        *,
+        output: Any = None,
+        mapping: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Any,
+    ) -> BatchRun:
+        """Map it over a data set on the platform: rows, files, a folder of texts, or URLs. See docs/batch_runs.md."""
+        return self._remote().batch(input, output=output, mapping=mapping, key=key, **options)
 
     def stream(self, *args: Any, **kwargs: Any) -> StreamedCall:
         """Run a generator method on the platform; iterate over what it yields."""

@@ -47,6 +47,14 @@ def encode_call(args: Sequence[object], kwargs: Mapping[str, object]) -> Payload
     return Payload(body.encode(), ARGS_TYPE)
 
 
+def encode_value(value: object) -> bytes:
+    """One value as JSON, the way it travels in a call."""
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArguments(f"{type(value).__name__} cannot be sent as JSON: {error}") from error
+
+
 def decode_answer(body: bytes, content_type: str) -> Any:
     """The value of an answer, by its content type."""
     media_type = content_type.partition(";")[0].strip().lower()

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from stoker.batch_run import BatchRun, start_batch
 from stoker.call_request import CallTarget
 from stoker.client import AsyncClient, Client
 from stoker.connection import Connection, find_connection
@@ -53,6 +54,10 @@ class RemoteTarget:
             title=self.target.name,
             progress=progress,
         )
+
+    def batch(self, given: object, **options: Any) -> BatchRun:
+        """A run over a data set."""
+        return start_batch(shared_client(self.connection), self.target, given, **options)
 
     def stream(self, args: Sequence[object], kwargs: Mapping[str, object]) -> StreamedCall:
         """Items as they are yielded."""

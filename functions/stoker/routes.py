@@ -24,6 +24,8 @@ class Route:
     body: object = None
     files: Mapping[str, tuple[str, bytes, str]] | None = None
     fields: Mapping[str, str] | None = None
+    content: bytes | None = None
+    """The body as it is, in place of ``body``."""
 
 
 def register_bundle(spec: Mapping[str, object], bundle: bytes, *, dry_run: bool = True) -> Route:
@@ -189,6 +191,54 @@ def environments() -> Route:
 def build_environment(spec: Mapping[str, object]) -> Route:
     """Build an environment ahead of its first function."""
     return Route("POST", "/v1/environments", body=dict(spec))
+
+
+def start_batch(spec: Mapping[str, object], *, dry_run: bool = False) -> Route:
+    """Start a batch run, or check and estimate it."""
+    return Route("POST", "/v1/batches", query={"dry_run": "true"} if dry_run else {}, body=dict(spec))
+
+
+def batches(
+    *, namespace: str | None = None, function: str | None = None, state: str | None = None, limit: int = 50
+) -> Route:
+    """Batch runs, the newest first."""
+    query = _given(namespace=namespace, function=function, state=state, limit=str(limit))
+    return Route("GET", "/v1/batches", query={key: str(value) for key, value in query.items()})
+
+
+def batch(batch_id: str) -> Route:
+    """One batch run."""
+    return Route("GET", _batch(batch_id))
+
+
+def act_on_batch(batch_id: str, action: str, **changes: object) -> Route:
+    """``pause``, ``resume`` or ``cancel`` a batch run."""
+    return Route("POST", f"{_batch(batch_id)}/{action}", body=_given(**changes))
+
+
+def batch_events(batch_id: str) -> Route:
+    """A batch run's document at each change."""
+    return Route("GET", f"{_batch(batch_id)}/events")
+
+
+def batch_output(batch_id: str, name: str | None = None) -> Route:
+    """The files of an output that the platform keeps, or one of them."""
+    return Route("GET", f"{_batch(batch_id)}/output" + ("" if name is None else f"/{quote(name, safe='')}"))
+
+
+def upload(name: str, piece: bytes) -> Route:
+    """Begin an input file."""
+    return Route("POST", "/v1/batches/uploads", query={"name": name}, content=piece)
+
+
+def upload_more(upload_id: str, offset: int, piece: bytes) -> Route:
+    """Its next piece."""
+    path = f"/v1/batches/uploads/{quote(upload_id, safe='')}"
+    return Route("PATCH", path, query={"offset": str(offset)}, content=piece)
+
+
+def _batch(batch_id: str) -> str:
+    return f"/v1/batches/{quote(batch_id, safe='')}"
 
 
 def _function(name: str) -> str:

@@ -6,12 +6,13 @@ The rule that must not break: the members named in ``docs/batch_runs.md`` are al
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Final
 
 from stoker_api.batches.progress import RunProgress
 from stoker_api.batches.records import BatchRecord, Counts
 
 Json = dict[str, Any]
+_PROBLEM: Final = ("code", "detail", "hint")
 
 
 def record_document(record: BatchRecord, progress: RunProgress | None, counts: Counts | None) -> Json:
@@ -37,7 +38,7 @@ def record_document(record: BatchRecord, progress: RunProgress | None, counts: C
         "created_at": _time(record.created_at_s),
         "started_at": _time(record.started_at_s),
         "ended_at": _time(record.ended_at_s),
-        "problem": record.problem,
+        "problem": None if record.problem is None else {name: record.problem.get(name) for name in _PROBLEM},
         "progress": _progress(record, progress, counts or Counts()),
     }
 
@@ -48,7 +49,7 @@ def _progress(record: BatchRecord, progress: RunProgress | None, counts: Counts)
     still = RunProgress(done=counts.rows, failed=counts.failed, committed=counts.rows, total=record.rows_total)
     document = still.document()
     if record.problem is not None:
-        document["errors"] = list(record.problem.get("errors") or ())
+        document |= {name: record.problem[name] for name in ("done", "failed", "errors") if name in record.problem}
     return document
 
 

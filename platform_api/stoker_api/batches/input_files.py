@@ -92,6 +92,19 @@ class InputFiles:
         """The same for one file, right before or after it is read."""
         self.check_unchanged([self._describe(file.location, file.format)], [file.fingerprint()])
 
+    def count(self, files: Sequence[InputFile], most: int) -> tuple[float, bool]:
+        """Rows of an input, and whether that is exact: counted to ``most``, estimated by bytes beyond."""
+        counted, stream = 0, RowStream(self, files)
+        rows = stream.rows(0)
+        for counted, _ in enumerate(rows, start=1):
+            if counted >= most:
+                break
+        rows.close()
+        fraction = stream.fraction()
+        if counted < most or fraction <= 0:
+            return float(counted), counted < most
+        return counted / fraction, False
+
     def open_rows(self, file: InputFile) -> RowReader:
         """A reader of its rows."""
         raw = self._open(file.location)
@@ -129,7 +142,7 @@ class InputFiles:
                 ) from error
             if not path.is_file():
                 raise InvalidInput(f"{location.path} is no file", hint="Name files, e.g. by folder/*.jsonl.")
-            size_bytes, name = status.st_size, location.path
+            size_bytes, name = status.st_size, location.name
             marks = {"mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
         return InputFile(
             location=location, name=name, format=given or format_of(name), size_bytes=size_bytes, marks=marks

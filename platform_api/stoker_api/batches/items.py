@@ -96,7 +96,6 @@ class Sample:
 
     rows: tuple[Row, ...]
     is_whole: bool
-    fraction: float
 
     @property
     def columns(self) -> list[str]:
@@ -119,9 +118,8 @@ def take_sample(stream: RowStream) -> Sample:
             f"not one of the first {len(found)} rows can be read: {shown}",
             hint="Is the file what its suffix says?",
         )
-    fraction = stream.fraction()
     rows.close()
-    return Sample(found, is_whole, fraction)
+    return Sample(found, is_whole)
 
 
 def mapping_of(

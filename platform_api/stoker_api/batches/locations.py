@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from stoker.errors import Forbidden, InvalidInput
 
 UPLOAD_SCHEME: Final = "upload:"
-_UPLOAD_ID: Final = re.compile(r"upload_[0-9a-z]{10,40}(?:\.[a-z0-9]{1,10}){0,3}")
+_UPLOAD_ID: Final = re.compile(r"upload_[0-9a-z]{10,40}(?:-[0-9A-Za-z_-]{1,64})?(?:\.[a-z0-9]{1,10}){0,3}")
 _FILE: Final = "file://"
 _GLOB: Final = frozenset("*?[")
 
@@ -37,6 +37,11 @@ class Location:
 
     place: Place
     path: str
+
+    @property
+    def name(self) -> str:
+        """For a person: of an upload, what its sender called it."""
+        return self.path.partition("-")[2] or self.path if self.place is Place.UPLOAD else self.path
 
     @property
     def has_glob(self) -> bool:

@@ -26,6 +26,7 @@ from stoker_api.batches.records import NewBatch, RowFormat
 from stoker_api.batches.seen_keys import SeenKeys
 
 Json = dict[str, Any]
+_COUNTED: Final = 100_000
 _INLINE: Final = "upload_{id}.jsonl"
 
 
@@ -80,6 +81,12 @@ class Preparation:
             sample=sample,
             mapping=mapping,
         )
+
+    def count(self, checked: Checked) -> tuple[float, bool]:
+        """Rows of the input, and whether that is exact."""
+        if checked.sample.is_whole:
+            return float(len(checked.sample.rows)), True
+        return self._inputs.count(checked.files, _COUNTED)
 
     def output(self, spec: NewBatch) -> Output:
         """The output of a run; raises where it may not be written."""

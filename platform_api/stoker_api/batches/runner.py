@@ -241,7 +241,8 @@ class BatchRunner:
         problem: Json = {"code": "internal", "detail": f"{type(error).__name__}: {error}", "hint": None}
         if isinstance(error, PlatformError):
             problem = {"code": error.code, "detail": error.detail, "hint": error.hint}
-        problem["errors"] = [] if progress is None else list(progress.errors)
+        if progress is not None:
+            problem |= {"errors": list(progress.errors), "done": progress.done, "failed": progress.failed}
         try:
             record = await self._store.find(batch_id)
             if record.state in (BatchState.QUEUED, BatchState.RUNNING):

@@ -63,6 +63,7 @@ class Batches:
         revision = self._functions.pin(spec)
         try:
             checked = await asyncio.to_thread(self._check, spec, revision)
+            rows, is_exact = await asyncio.to_thread(self._preparation.count, checked)
         finally:
             if spec.items is not None:
                 await asyncio.to_thread(self._preparation.forget_inline, spec)
@@ -70,12 +71,8 @@ class Batches:
         good = [row for row in sample.rows if row.values is not None]
         bodies = [mapping.body(row.values or {}) for row in good] if mapping is not None else []
         sizes = [len(body) for body in bodies if isinstance(body, bytes)]
-        rows: float | None = float(len(sample.rows)) if sample.is_whole else None
-        if rows is None and sample.fraction > 0.0:
-            rows = len(sample.rows) / sample.fraction
-        view = self._functions.estimate_view(
-            spec, revision, rows, is_exact=sample.is_whole, row_bytes=sum(sizes) / len(sizes) if sizes else 0.0
-        )
+        row_bytes = sum(sizes) / len(sizes) if sizes else 0.0
+        view = self._functions.estimate_view(spec, revision, rows, is_exact=is_exact, row_bytes=row_bytes)
         return {
             "dry_run": True,
             "function": f"{spec.namespace}/{spec.function}@{revision}",

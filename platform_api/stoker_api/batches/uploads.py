@@ -20,6 +20,7 @@ from stoker_api.ids import new_id
 from stoker_runtime.clock import Clock
 
 _SUFFIX: Final = re.compile(r"(?:\.[A-Za-z0-9]{1,10}){1,2}$")
+_OTHER: Final = re.compile(r"[^0-9A-Za-z_-]+")
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -36,7 +37,8 @@ class Uploads:
         found = _SUFFIX.search(os.path.basename(name))
         if found is None:
             raise InvalidInput(f"the name of an upload must end in its suffix, got {name[:80]!r}", hint="e.g. a.jsonl")
-        return new_id("upload", self._clock.now().timestamp()) + found[0].lower()
+        stem = _OTHER.sub("_", os.path.basename(name)[: found.start()])[:64].strip("-_")
+        return new_id("upload", self._clock.now().timestamp()) + (f"-{stem}" if stem else "") + found[0].lower()
 
     async def add(self, upload_id: str, offset: int, pieces: AsyncIterator[bytes]) -> int:
         """Write a piece at ``offset``, which must be the file's end; the new size."""
