@@ -69,6 +69,11 @@ class DataDir:
         return self.path / "learned.json"
 
     @property
+    def forecast(self) -> Path:
+        """What was learned of when functions are called."""
+        return self.path / "forecast.state"
+
+    @property
     def history(self) -> Path:
         """When functions were called; rotated beside itself."""
         return self.path / "history" / "calls.csv"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
 from stoker.errors import Conflict
+from stoker.options import ADAPTIVE
 from stoker.preflight import PlatformFacts, own_facts
 from stoker_api.batches.functions import RegisteredFunctions
 from stoker_api.batches.preparation import Preparation
@@ -25,6 +27,8 @@ from stoker_api.data_dir import DataDir, DataDirLock
 from stoker_api.function_logs import FunctionLogs
 from stoker_api.gateway.gateway import Gateway
 from stoker_api.internal_calls import InternalCalls
+from stoker_api.jobs.opening import open_jobs
+from stoker_api.jobs.service import Jobs
 from stoker_api.key_files import load_or_make_key
 from stoker_api.metrics import metrics_registry
 from stoker_api.registration import Registration
@@ -40,6 +44,7 @@ from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
 from stoker_pool.call_log import FileCallLog
 from stoker_pool.cpu_devices import CpuDevices
+from stoker_pool.forecast.state_file import ForecastFile
 from stoker_pool.learned import JsonLearnedStore
 from stoker_pool.local_backend import LocalBackend
 from stoker_pool.nvml import NvmlDevices
@@ -47,6 +52,7 @@ from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool import Pool
 from stoker_runtime.clock import Clock, SystemClock
 from stoker_runtime.environment_build import EnvironmentBuilder
+from stoker_runtime.rotating_log import LogLine
 from stoker_runtime.worker_factory import WorkerFactory
 
 log = logging.getLogger(__name__)
@@ -61,6 +67,7 @@ class Platform:
         self.clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._hurried = asyncio.Event()
+        self._line_sinks: list[Callable[[list[LogLine]], None]] = []
 
     async def __aenter__(self) -> Platform:
         try:
@@ -105,7 +112,9 @@ class Platform:
             on_live=self._prewarm,
         )
         self.registry.on_change = self._apply
+        self.pool.on_wanted = self._know
         self._warm_the_first()
+        self.jobs = await self._open_jobs()
         self.batches = await self._open_batches()
 
     async def _open_batches(self) -> Batches:
@@ -150,11 +159,12 @@ class Platform:
             WorkerFactory(
                 where.work,
                 max_idle_zygotes=self.settings.server.max_idle_zygotes,
-                on_lines=self.logs.on_lines,
+                on_lines=self._on_lines,
                 hidden_folder=where.path,
                 shown_folders=(where.work.name, where.environments.name),
             )
         )
+        self._fence_logs = factory.fence_logs
         backend = LocalBackend(
             factory,
             self.environments,
@@ -171,9 +181,30 @@ class Platform:
                 clock=self.clock,
                 calls=self.call_log,
                 learned=JsonLearnedStore(where.learned),
+                forecast_store=ForecastFile(where.forecast),
                 settings=self.settings.pool,
             )
         )
+
+    async def _open_jobs(self) -> Jobs:
+        jobs = open_jobs(
+            self.work,
+            self.dir.payloads,
+            self.calls,
+            self.registry,
+            self._fence_logs,
+            self.clock,
+            self.settings.jobs,
+        )
+        opened = await self._stack.enter_async_context(jobs)
+        self._line_sinks.append(opened.lines.on_lines)
+        return opened
+
+    def _on_lines(self, path: Path, lines: list[LogLine]) -> None:
+        """Workers printed; on the log collector's thread."""
+        self.logs.on_lines(path, lines)
+        for sink in self._line_sinks:
+            sink(lines)
 
     # ---- what routes need of several rooms at once
 
@@ -225,6 +256,7 @@ class Platform:
     def stop_accepting(self) -> None:
         """Take nothing new; what is in flight goes on."""
         self.gateway.drain()
+        self.jobs.stop()
         self.logs.close()
 
     def end_at_once(self) -> None:
@@ -259,8 +291,15 @@ class Platform:
         self.pool.retire(key.namespace, key.name, in_use)
         for number in in_use:
             wanted = scaling or entry.options(number).scaling
-            if wanted.min_replicas:
+            if wanted.min_replicas or wanted.warm or wanted.keep_alive_s == ADAPTIVE:
                 self.pool.dispatcher(self.plan(key, number))
+
+    def _know(self, namespace: str, name: str) -> None:
+        """A call is expected of a function that the pool does not know yet."""
+        key = FunctionKey(namespace, name)
+        entry = self.registry.find(key)
+        for number in entry.in_use() if entry is not None else ():
+            self.pool.dispatcher(self.plan(key, number))
 
     def _prewarm(self, key: FunctionKey) -> None:
         entry = self.registry.find(key)

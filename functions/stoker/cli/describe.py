@@ -100,7 +100,7 @@ def _pairs_text(values: object) -> str:
 def _scaling_text(scaling: object) -> str:
     if not isinstance(scaling, dict):
         return ""
-    settings = {name: value for name, value in scaling.items() if name != "is_override"}
+    settings = {name: value for name, value in scaling.items() if name != "is_override" and value != []}
     return _pairs_text(settings) + (" (set at run time)" if scaling.get("is_override") else "")
 
 

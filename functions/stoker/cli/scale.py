@@ -5,6 +5,8 @@ The rule that must not break: what is not named on the command line stays as it 
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from stoker import routes
@@ -12,6 +14,11 @@ from stoker.cli.examples import examples
 from stoker.cli.output import json_option, note, print_fields, print_json, progress
 from stoker.cli.platform import Document, ask
 from stoker.cli.reference import FUNCTION, Reference
+from stoker.errors import InvalidOption
+from stoker.options import WARMTHS
+from stoker.warm_hours import checked_warm_hours
+
+_NONE: Final = "none"
 
 
 def _keep_alive(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | str | None:
@@ -23,9 +30,25 @@ def _keep_alive(_ctx: click.Context, _param: click.Parameter, value: str | None)
         raise click.BadParameter(f"must be seconds or 'adaptive', got {value!r}") from None
 
 
+def _warm_hours(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> list[str] | None:
+    if not texts:
+        return None
+    if any(text.lower() == _NONE for text in texts):
+        if len(texts) > 1:
+            raise click.BadParameter(f"'{_NONE}' takes all hours back and stands alone, got {' and '.join(texts)}")
+        return []
+    try:
+        return list(checked_warm_hours("--warm", texts))
+    except InvalidOption as error:
+        raise click.BadParameter(f"{error.detail}. {error.hint}") from None
+
+
 @click.command(
     epilog=examples(
-        "stoker scale embed --min 1 --keep-alive-s 300", "stoker scale embed --max 8", "stoker scale embed --reset"
+        "stoker scale embed --min 1 --keep-alive-s 300",
+        "stoker scale embed --warmth eager",
+        "stoker scale embed --warm 'Mon-Fri 09:00-18:00 Asia/Kolkata'",
+        "stoker scale embed --reset",
     )
 )
 @click.argument("function", type=FUNCTION)
@@ -35,6 +58,17 @@ def _keep_alive(_ctx: click.Context, _param: click.Parameter, value: str | None)
 @click.option("--target-concurrency", type=float, help="Calls in flight that a replica should carry.")
 @click.option(
     "--keep-alive-s", callback=_keep_alive, help="Idle seconds before the last replica drains, or 'adaptive'."
+)
+@click.option("--warmth", type=click.Choice(WARMTHS), help="Adaptive: how much idle time a cold start is worth.")
+@click.option("--cold-start-target", type=float, help="Adaptive: share of calls that may start cold, such as 0.01.")
+@click.option("--gpu-second-cost", type=float, help="Adaptive: what a loaded second costs.")
+@click.option("--cold-start-cost", type=float, help="Adaptive: what a cold start costs, in the same money.")
+@click.option("--prewarm-budget-s", type=float, help="Device seconds per hour that prewarms may wait for calls.")
+@click.option(
+    "--warm",
+    multiple=True,
+    callback=_warm_hours,
+    help="Hours in which one is ready: 'Mon-Fri 09:00-18:00 Asia/Kolkata'; may be given again; 'none' takes them back.",
 )
 @click.option("--reset", is_flag=True, help="Back to what the deployed function says.")
 @json_option
@@ -56,7 +90,7 @@ def scale(function: Reference, reset: bool, as_json: bool, **settings: object) -
     if as_json:
         print_json(answer)
     else:
-        print_fields({name.replace("_", " "): value for name, value in _scaling_of(answer).items()})
+        print_fields({name.replace("_", " "): _text(value) for name, value in _scaling_of(answer).items()})
 
 
 @click.command(epilog=examples("stoker warmup embed", "stoker warmup embed --replicas 2"))
@@ -91,6 +125,10 @@ def retry(function: Reference, as_json: bool) -> None:
 def _scaling_of(answer: Document) -> Document:
     inner = answer.get("scaling")
     return inner if isinstance(inner, dict) else answer
+
+
+def _text(value: object) -> object:
+    return ", ".join(map(str, value)) or None if isinstance(value, list) else value
 
 
 def _count(replicas: object) -> object:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from stoker.errors import NotFound
+from stoker.options import Scaling
 from stoker_api.gateway.target import DEFAULT_NAMESPACE
 from stoker_api.platform import Platform
 from stoker_api.registry import FunctionEntry
@@ -117,9 +118,13 @@ def replica_document(replica: ReplicaInfo) -> Json:
 
 
 def scaling_document(entry: FunctionEntry) -> Json:
-    """The scaling in force: what was set at run time, or what the live revision says."""
-    scaling = entry.scaling or entry.options(_live_revision(entry).number).scaling
-    return {**dataclasses.asdict(scaling), "is_override": entry.scaling is not None}
+    """The scaling in force, as JSON."""
+    return {**dataclasses.asdict(scaling_in_force(entry)), "is_override": entry.scaling is not None}
+
+
+def scaling_in_force(entry: FunctionEntry) -> Scaling:
+    """What was set at run time, or what the live revision says."""
+    return entry.scaling or entry.options(_live_revision(entry).number).scaling
 
 
 def stats_document(dispatchers: Iterable[tuple[RevisionPlan, Dispatcher]]) -> Json:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from stoker.options import Scaling
-from stoker_api.control.documents import Json, scaling_document
+from stoker.options import ADAPTIVE, PRICES, Scaling
+from stoker_api.control.documents import Json, scaling_document, scaling_in_force
 from stoker_api.control.edge import DeployableFunction, Document, PlatformDep, read_document, takes
 from stoker_api.routing import LATEST
 from stoker_runtime.clock import monotonic_ns
@@ -25,6 +26,12 @@ class ScalingSpec(Document):
     buffer_replicas: int | None = None
     target_concurrency: float | None = None
     keep_alive_s: float | str | None = None
+    cold_start_target: float | None = None
+    warmth: str | None = None
+    gpu_second_cost: float | None = None
+    cold_start_cost: float | None = None
+    prewarm_budget_s: float | None = None
+    warm: list[str] | None = None
 
 
 class WarmUpSpec(Document):
@@ -33,17 +40,27 @@ class WarmUpSpec(Document):
     replicas: int = Field(default=1, ge=1, le=1000)
 
 
+def changed_scaling(scaling: Scaling, changes: Mapping[str, Any]) -> Scaling:
+    """``scaling`` with what is named changed; null takes an option back. Raises ``InvalidOption``.
+
+    Saying what a cold start is worth turns the forecast on, and replaces what was said of it in other words; a fixed
+    keep-alive turns it off.
+    """
+    defaults: dict[str, Any] = dataclasses.asdict(Scaling())
+    wanted = {name: defaults[name] if value is None else value for name, value in changes.items()}
+    if any(changes.get(name) is not None for name in PRICES):
+        wanted = {"keep_alive_s": ADAPTIVE, **dict.fromkeys(PRICES), **wanted}
+    elif wanted.get("keep_alive_s", ADAPTIVE) != ADAPTIVE:
+        wanted = {**dict.fromkeys(PRICES), **wanted}
+    return dataclasses.replace(scaling, **wanted)
+
+
 @router.put("/scaling", openapi_extra=takes(ScalingSpec), summary="Change scaling at run time")
 async def put_scaling(request: Request, platform: PlatformDep, key: DeployableFunction) -> Json:
     """No new revision; survives a redeploy."""
     spec = await read_document(request, ScalingSpec)
     entry = platform.registry.function(key)
-    now = scaling_document(entry)
-    now.pop("is_override")
-    changes: dict[str, Any] = spec.model_dump(exclude_unset=True)
-    wanted = Scaling(**{**now, **{name: value for name, value in changes.items() if value is not None}})
-    if "target_concurrency" in changes and changes["target_concurrency"] is None:
-        wanted = dataclasses.replace(wanted, target_concurrency=None)
+    wanted = changed_scaling(scaling_in_force(entry), spec.model_dump(exclude_unset=True))
     await platform.registry.set_scaling(key, wanted)
     return scaling_document(entry)
 

@@ -115,6 +115,21 @@ def test_scale_sends_only_what_was_named(tmp_path: Path) -> None:
         assert "adaptive" in stoker("scale", "embed", "--keep-alive-s", "long", code=2).stderr
 
 
+def test_scale_takes_hours_and_what_a_cold_start_is_worth(tmp_path: Path) -> None:
+    office = "Mon-Fri 09:00-18:00 Asia/Kolkata"
+    with shell_with({"warm": [office, "22:00-06:00"], "warmth": None}, tmp_path) as (stoker, platform):
+        printed = stoker("scale", "embed", "--warm", office, "--warm", "22:00-06:00", "--warmth", "eager").stdout
+        assert f"warm\t{office}, 22:00-06:00\n" in printed
+        assert sent(platform)[2] == {"warm": [office, "22:00-06:00"], "warmth": "eager"}
+        stoker("scale", "embed", "--warm", "none")
+        assert sent(platform)[2] == {"warm": []}
+        refused = stoker("scale", "embed", "--warm", "office hours", code=2).stderr
+        assert "names no hours" in refused
+        assert "Asia/Kolkata" in refused
+        stoker("scale", "embed", "--warm", "none", "--warm", office, code=2)
+        stoker("scale", "embed", "--warmth", "hot", code=2)
+
+
 def test_warmup_says_how_long_it_took(tmp_path: Path) -> None:
     with shell_with({"replicas": 2, "took_ms": 12.34}, tmp_path) as (stoker, platform):
         assert stoker("warmup", "embed", "--replicas", "2").stdout == "replicas\t2\ntook ms\t12.3\n"
