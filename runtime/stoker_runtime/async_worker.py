@@ -16,10 +16,10 @@ import msgspec
 
 from stoker.errors import InvalidArguments, UnsupportedContent
 from stoker.shapes import Kind
+from stoker_runtime.batch_run import BatchRun
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.entries import Entries, Entry
 from stoker_runtime.execution import (
-    BatchRun,
     Call,
     Result,
     Timing,
@@ -53,9 +53,10 @@ _decode_credit = msgspec.msgpack.Decoder(CreditHeader).decode
 class AsyncWorker(asyncio.BufferedProtocol):
     """Runs calls as tasks; batches as one task each."""
 
-    def __init__(self, entries: Entries, *, is_batched: bool, concurrency: int) -> None:
+    def __init__(self, entries: Entries, *, is_batched: bool, concurrency: int, narrows: bool = False) -> None:
         self._entries = entries
         self._is_batched = is_batched
+        self._narrows = narrows
         self._slots = asyncio.Semaphore(concurrency)
         self._buffer = FrameBuffer()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -183,23 +184,23 @@ class AsyncWorker(asyncio.BufferedProtocol):
         except InvalidArguments as error:
             self._answer([refused(call, error, Timing()) for call, _ in calls])
             return
-        batch = BatchRun(entry, calls)
-        if not batch.has_items:
-            self._answer(batch.results)
-            return
-        started_ns = monotonic_ns()
-        try:
-            async with self._slots:
-                with call_scope(calls[0][0]):
-                    value = batch.call()
-                    if inspect.isawaitable(value):
-                        value = await value
-        except asyncio.CancelledError:
-            self._answer([ended(call, ResultStatus.CANCELED, Timing()) for call, _ in calls])
-        except BaseException as error:  # of user code
-            self._answer(batch.fail(error, monotonic_ns() - started_ns))
-        else:
-            self._answer(batch.succeed(value, monotonic_ns() - started_ns))
+        batch = BatchRun(entry, calls, narrows=self._narrows)
+        started_ns = 0
+        while batch.has_items:
+            try:
+                async with self._slots:
+                    started_ns = monotonic_ns()
+                    with call_scope(calls[0][0]):
+                        value = batch.call()
+                        if inspect.isawaitable(value):
+                            value = await value
+            except asyncio.CancelledError:
+                batch.cancel()
+            except BaseException as error:  # of user code
+                batch.fail(error, monotonic_ns() - started_ns)
+            else:
+                batch.succeed(value, monotonic_ns() - started_ns)
+        self._answer(batch.results)
 
     async def _run_stream(self, entry: Entry, call: CallHeader, stream: object, timing: Timing) -> Result:
         self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS

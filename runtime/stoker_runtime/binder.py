@@ -16,6 +16,7 @@ from stoker_runtime.batcher import BatchView, plan_batch
 from stoker_runtime.call_state import SENT
 from stoker_runtime.cost_model import CostModel
 from stoker_runtime.dispatcher_stats import DispatcherStats
+from stoker_runtime.frames import Verdict
 from stoker_runtime.invocation import Invocation
 from stoker_runtime.narrowing import FaultRate
 from stoker_runtime.pipelining import calls_per_replica, prefetches_batch
@@ -119,11 +120,21 @@ class Binder:
         if not frame.batched:
             return
         if frame.failed is not None:
-            self.faults.note_failed(frame.size, frame.cost, wall_s)
+            self._observe_failed(frame, wall_s)
         else:
             self.model.observe(frame.cost, wall_s)
             self._cost_per_call += 0.1 * (frame.cost / frame.size - self._cost_per_call)
             self.faults.note_good(frame.size)
+
+    def _observe_failed(self, frame: SentFrame, wall_s: float) -> None:
+        failed = frame.failed or ()
+        answered = frame.size - len(failed)
+        if answered and failed:  # the worker narrowed it down by itself: what each of its runs took is not known
+            self.faults.note_good(answered)
+        else:
+            self.faults.note_failed(frame.cost, wall_s)
+        if frame.size == 1 or any(result.verdict == Verdict.BAD for _, result, _ in failed):
+            self.faults.note_bad()
 
     def _least_busy(self) -> ReplicaLink | None:
         best: ReplicaLink | None = None

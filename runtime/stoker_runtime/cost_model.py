@@ -17,7 +17,7 @@ _CLIP: Final = 3.0
 class CostModel:
     """Recency-weighted, clipped least squares over (cost, duration)."""
 
-    __slots__ = ("_scale_s", "_w", "_wx", "_wxx", "_wxy", "_wy", "a_s", "b_s", "max_cost", "observations")
+    __slots__ = ("_scale_s", "_w", "_wx", "_wxx", "_wxy", "_wy", "a_s", "b_s", "has_shape", "max_cost", "observations")
 
     def __init__(self) -> None:
         self._w = self._wx = self._wy = self._wxx = self._wxy = 0.0
@@ -25,6 +25,8 @@ class CostModel:
         self.a_s = 0.0
         self.b_s = 0.0
         self.max_cost = 0.0
+        self.has_shape = False
+        """Executions of different cost were seen, so that what is fixed about them is known."""
         self.observations = 0
 
     def observe(self, cost: float, duration_s: float) -> None:
@@ -64,7 +66,8 @@ class CostModel:
     def _fit(self) -> None:
         mean_x, mean_y = self._wx / self._w, self._wy / self._w
         variance = self._wxx / self._w - mean_x * mean_x
-        if variance <= 1e-9 * max(mean_x * mean_x, 1e-12):
+        self.has_shape = variance > 1e-9 * max(mean_x * mean_x, 1e-12)
+        if not self.has_shape:
             # one size only: nothing says how much of it is fixed, so promise no gain from growing
             self.a_s, self.b_s = 0.0, mean_y / mean_x if mean_x > 0 else 0.0
             return

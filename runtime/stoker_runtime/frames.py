@@ -110,6 +110,14 @@ class ResultStatus(IntEnum):
     UNSUPPORTED_CONTENT = 5  # body: ErrorBody
 
 
+class Verdict(IntEnum):
+    """What is known of one call of a batch that failed as a whole."""
+
+    SUSPECT = 0  # it or another suspect is at fault
+    UNKNOWN = 1  # nothing: it runs again like any other
+    BAD = 2  # it was alone: its body is its own error
+
+
 class ErrorBody(msgspec.Struct, array_like=True, frozen=True):
     error_type: str
     message: str
@@ -130,7 +138,8 @@ class ResultHeader(msgspec.Struct, array_like=True, frozen=True):
     batch_size: int
     http_status: int = 0  # from stoker.Response; 0 = 200
     headers: list[tuple[str, str]] = []  # from stoker.Response
-    batch_failed: bool = False  # the exception was for the whole batch: the dispatcher may bisect
+    batch_failed: bool = False  # the exception was for the whole batch: the dispatcher tells its calls apart
+    verdict: int = 0  # of a batch that failed: what the worker found out about this call
 
 
 class ResultsHeader(msgspec.Struct, array_like=True, frozen=True):

@@ -7,13 +7,17 @@ lost, whatever came of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from stoker.options import FunctionOptions
-from stoker_runtime.frames import ResultHeader
+from stoker_runtime.frames import ResultHeader, Verdict
 from stoker_runtime.invocation import Invocation
 from stoker_runtime.replica_link import ReplicaLink
 from stoker_runtime.reruns import Reruns
 from stoker_runtime.sent_frame import SentFrame
+
+_UNKNOWN: Final = int(Verdict.UNKNOWN)
+_BAD: Final = int(Verdict.BAD)
 
 OnResult = Callable[[ReplicaLink, Invocation, ResultHeader, "bytes | memoryview", int], None]
 
@@ -28,21 +32,29 @@ class Isolation:
 
     def on_frame_answered(self, link: ReplicaLink, frame: SentFrame, now_ns: int) -> None:
         """A frame that failed, or that suspects wait for, is fully answered."""
-        failed, rest = frame.failed, frame.rest
-        if rest is not None and failed is None:
+        rest, failed = frame.rest, frame.failed or ()
+        if rest is not None and frame.failed is None:
             self._reruns.accuse(rest)
         elif rest is not None:
             self._reruns.clear(rest)
-        if not failed:
-            return
-        if not self._isolates:
-            for invocation, result, body in failed:
+        suspects: list[Invocation] = []
+        unknown: list[Invocation] = []
+        accused = 0
+        for invocation, result, body in failed:
+            if result.verdict == _BAD or not self._isolates:
                 self._on_result(link, invocation, result, body, now_ns)
-            return
-        calls = [invocation for invocation, _, _ in failed if invocation.outcome is None]
-        if calls:
-            is_whole = len(calls) == frame.size  # else the bad one may have left
-            self._reruns.narrow_down(calls, are_suspects=is_whole, is_first=rest is not None)
+            elif result.verdict == _UNKNOWN:
+                unknown.append(invocation)
+            else:
+                accused += 1
+                suspects.append(invocation)
+        self._reruns.put_back_unknown(
+            [call for call in unknown if call.outcome is None], were_suspects=rest is not None
+        )
+        suspects = [call for call in suspects if call.outcome is None]
+        if suspects:
+            is_whole = len(suspects) == accused  # else the bad one may have left
+            self._reruns.narrow_down(suspects, are_suspects=is_whole, were_suspects=rest is not None)
 
     def take_back(self, link: ReplicaLink, now_ns: int) -> tuple[list[Invocation], list[Invocation]]:
         """What a lost replica held, as (may have started, not started)."""

@@ -24,7 +24,7 @@ _RARE: Final = 1e-3
 _PLAN_AGAIN: Final = 32
 """Executions after which what was learned is looked at again."""
 _LEARNED: Final = 3
-_MOST_RETURNS: Final = 4
+_MOST_SUSPICIONS: Final = 4
 _PASSES: Final = 3
 
 
@@ -36,10 +36,15 @@ def regroup_after_loss(group: Sequence[Item], attempts_left: int) -> list[list[I
     return [list(group[start : start + size]) for start in range(0, len(group), size)]
 
 
-def may_mix(failed_runs: int) -> bool:
-    """Whether a call that was part of so many failed runs may share one with fresh calls again; else it runs only in
+def first_of_cheap_suspects(suspects: int) -> int:
+    """How many of ``suspects`` (at least two) run first where failing costs next to nothing: what passes is large."""
+    return max(1, suspects * 3 // 4)
+
+
+def may_mix(suspicions: int) -> bool:
+    """Whether a call that was part of so many failed batches may share one with fresh calls again; else it runs only in
     groups that get strictly smaller, so that the number of its runs is bounded whatever the others do."""
-    return failed_runs <= _MOST_RETURNS
+    return suspicions <= _MOST_SUSPICIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +133,15 @@ class FaultRate:
         self._items = self._items * keep + items
         self._note_run()
 
-    def note_failed(self, items: int, cost: float, duration_s: float) -> None:
-        """An execution failed as a whole; if it was of one call, that call is bad."""
+    def note_failed(self, cost: float, duration_s: float) -> None:
+        """An execution failed as a whole."""
         self._failed.observe(cost, duration_s)
-        if items == 1:
-            self._bad = self._bad * _KEEP + 1
-            self._items = self._items * _KEEP + 1
         self._note_run()
+
+    def note_bad(self) -> None:
+        """A call was found to be bad."""
+        self._bad = self._bad * _KEEP + 1
+        self._items = self._items * _KEEP + 1
 
     @property
     def bad_share(self) -> float:
@@ -143,13 +150,13 @@ class FaultRate:
 
     def batch_size(self, model: CostModel, cost_per_call: float) -> int:
         """The size at which an item costs least."""
-        if self.bad_share < _RARE or model.observations < _LEARNED or model.mean_s <= 0:
+        if self.bad_share < _RARE or model.observations < _LEARNED or not model.has_shape:
             return self._max_batch_size
         return self._planned(model, cost_per_call).best_size
 
     def suspects_to_run(self, suspects: int, model: CostModel, cost_per_call: float) -> int:
         """How many of ``suspects`` (at least two) run first; half of them while little is known."""
-        if model.observations < _LEARNED:
+        if model.observations < _LEARNED or not model.has_shape:
             return suspects // 2
         return self._planned(model, cost_per_call).suspects_to_run(suspects)
 

@@ -49,25 +49,22 @@ class Reruns:
 
     def after_error(self, invocation: Invocation) -> None:
         """User code raised, and the retries say to try again; by itself, if it would fail its mates again."""
-        self._put_back([[invocation]], is_apart=invocation.failed_runs > 0)
+        self._put_back([[invocation]], is_apart=invocation.suspicions > 0)
 
-    def narrow_down(self, calls: list[Invocation], *, are_suspects: bool, is_first: bool) -> None:
+    def narrow_down(self, calls: list[Invocation], *, are_suspects: bool, were_suspects: bool) -> None:
         """A run of ``calls`` failed as a whole: they run again by themselves, which is no further attempt."""
-        for invocation in calls:
-            invocation.attempt -= 1
-            invocation.failed_runs += 1
-        self._note_rerun(calls)
-        self._queue.push_apart([calls], are_suspects=are_suspects, is_first=is_first)
+        self._note_failed_batch(calls, were_suspects)
+        self._queue.push_apart([calls], are_suspects=are_suspects, is_first=were_suspects)
         self._wake()
 
     def clear(self, rest: list[Invocation]) -> None:
         """Suspects about whom nothing is known any more: ordinary calls again, the first of them."""
-        waiting = self._queue.release(rest)
-        if all(may_mix(invocation.failed_runs) for invocation in waiting):
-            self._queue.push_front(waiting)
-        else:
-            self._queue.push_apart([waiting], is_first=False)
-        self._wake()
+        self._mix(self._queue.release(rest))
+
+    def put_back_unknown(self, calls: list[Invocation], *, were_suspects: bool) -> None:
+        """Calls of a failed batch about whom nothing is known: the same, and no further attempt."""
+        self._note_failed_batch(calls, were_suspects)
+        self._mix(calls)
 
     def accuse(self, rest: list[Invocation]) -> None:
         """Suspects of whom the others were found to be good."""
@@ -109,6 +106,19 @@ class Reruns:
         if entry is not None:
             entry[1].cancel()
             self._end(invocation, outcome)
+
+    def _mix(self, calls: list[Invocation]) -> None:
+        if all(may_mix(invocation.suspicions) for invocation in calls):
+            self._queue.push_front(calls)
+        else:
+            self._queue.push_apart([calls], is_first=False)
+        self._wake()
+
+    def _note_failed_batch(self, calls: list[Invocation], were_suspects: bool) -> None:
+        for invocation in calls:
+            invocation.attempt -= 1
+            invocation.suspicions += not were_suspects
+        self._note_rerun(calls)
 
     def _note_rerun(self, calls: list[Invocation]) -> None:
         self._stats.retried += len(calls)

@@ -17,11 +17,11 @@ import msgspec
 
 from stoker.errors import InvalidArguments, UnsupportedContent
 from stoker.shapes import Kind
+from stoker_runtime.batch_run import BatchRun
 from stoker_runtime.channel import Channel
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.entries import Entries, Entry
 from stoker_runtime.execution import (
-    BatchRun,
     Call,
     Result,
     Timing,
@@ -84,11 +84,18 @@ class SyncWorker:
     """Runs calls in the main thread until told to stop."""
 
     def __init__(
-        self, channel: Channel, entries: Entries, *, is_batched: bool, journal: JournalWriter | None = None
+        self,
+        channel: Channel,
+        entries: Entries,
+        *,
+        is_batched: bool,
+        narrows: bool = False,
+        journal: JournalWriter | None = None,
     ) -> None:
         self._channel = channel
         self._entries = entries
         self._is_batched = is_batched
+        self._narrows = narrows
         self._waiting: deque[Frame] = deque()
         self._journal = journal
         self._results: list[Result] = []
@@ -192,8 +199,7 @@ class SyncWorker:
             self._results += [refused(call, error, Timing()) for call, _ in live]
             return
         with call_scope(live[0][0]):
-            batch = BatchRun(entry, live)
-            self._results += batch.finish(batch.call) if batch.has_items else batch.results
+            self._results += BatchRun(entry, live, narrows=self._narrows).run()
 
     def _run_stream(self, entry: Entry, call: CallHeader, body: memoryview) -> Result:
         timing = Timing()

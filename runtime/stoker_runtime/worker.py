@@ -138,18 +138,19 @@ def _serve(
     journal: int | None,
 ) -> None:
     is_batched = options.batch is not None
+    narrows = options.batch is not None and options.batch.isolate_errors
     if loop is not None and entries.is_async:
         limit = max(options.concurrency, 1)
 
         async def serve() -> None:
-            await AsyncWorker(entries, is_batched=is_batched, concurrency=limit).run(sock)
+            await AsyncWorker(entries, is_batched=is_batched, concurrency=limit, narrows=narrows).run(sock)
 
         loop.run_until_complete(serve())
     elif options.concurrency > 1:
         ThreadedWorker(channel, entries, concurrency=options.concurrency).run()
     else:
         writer = None if journal is None else JournalWriter(journal)
-        SyncWorker(channel, entries, is_batched=is_batched, journal=writer).run()
+        SyncWorker(channel, entries, is_batched=is_batched, narrows=narrows, journal=writer).run()
 
 
 def _is_sync(entries: Entries, options: FunctionOptions) -> bool:

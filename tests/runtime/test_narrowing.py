@@ -67,12 +67,13 @@ def test_batches_shrink_only_when_bad_items_are_frequent_and_dear() -> None:
     assert faults.batch_size(model, 1.0) == 32
     for _ in range(10):
         faults.note_good(49)
-        faults.note_failed(32, 32.0, 0.0003)
-        faults.note_failed(1, 1.0, 0.0003)
+        faults.note_failed(32.0, 0.0003)
+        faults.note_failed(1.0, 0.0003)
+        faults.note_bad()
     assert faults.batch_size(model, 1.0) == 32  # failing is cheap: it stops at once
     for _ in range(60):
-        faults.note_failed(32, 32.0, 0.161)
-        faults.note_failed(16, 16.0, 0.081)
+        faults.note_failed(32.0, 0.161)
+        faults.note_failed(16.0, 0.081)
     assert faults.batch_size(model, 1.0) < 16
 
 

@@ -14,7 +14,7 @@ from tests.support.worker_starts import Caller, order_for, results_of
 
 from stoker.errors import BundleTampered, StartFailed
 from stoker.payload import encode_call
-from stoker_runtime.frames import CallEncoding, CreditHeader, FrameKind, ResultStatus
+from stoker_runtime.frames import CallEncoding, CreditHeader, FrameKind, ResultStatus, Verdict
 from stoker_runtime.worker_factory import WorkerFactory
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -148,11 +148,12 @@ def scale(x: list[int], by: list[int] = 10) -> list[int]:
     assert {answer.header.batch_size for answer in answers} == {4}
 
 
-async def test_an_exception_of_a_whole_batch_may_be_bisected(start: Start) -> None:
+async def test_an_exception_of_a_whole_batch_is_narrowed_down(start: Start) -> None:
     source = "def check(x):\n    assert 13 not in x\n    return x"
     caller = await start(source, "check", batch={"max_batch_size": 8})
-    answers = await caller.call_many([1, 13], batched=True)
-    assert all(answer.header.batch_failed for answer in answers)
+    answers = await caller.call_many([1, 13, 2, 3, 4], batched=True)
+    verdicts = [(answer.header.batch_failed, answer.header.verdict) for answer in answers]
+    assert verdicts == [(False, 0), (True, Verdict.BAD), *[(True, Verdict.UNKNOWN)] * 3]
     alone = (await caller.call_many([13], batched=True))[0]
     assert (alone.header.status, alone.header.batch_failed) == (ResultStatus.FUNCTION_ERROR, True)
 
