@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from stoker.errors import InvalidOption
 from stoker_api.batches.settings import BatchSettings
 from stoker_api.gateway.limits import GatewayLimits
+from stoker_api.jobs.settings import JobSettings
 from stoker_pool.settings import PoolSettings
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class PlatformSettings:
     server: ServerSettings = field(default_factory=ServerSettings)
     gateway: GatewayLimits = field(default_factory=GatewayLimits)
     pool: PoolSettings = field(default_factory=PoolSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
 
 
@@ -72,6 +74,7 @@ def settings_from(environ: Mapping[str, str], data_dir: Path, server: Mapping[st
         server=_group(ServerSettings, "SERVER", environ, server),
         gateway=_group(GatewayLimits, "GATEWAY", environ, {}),
         pool=_group(PoolSettings, "POOL", environ, {}),
+        jobs=_group(JobSettings, "JOBS", environ, {}),
         batch=_group(BatchSettings, "BATCH", environ, {}),
     )
 

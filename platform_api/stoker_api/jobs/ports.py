@@ -130,7 +130,7 @@ class RunStore(Protocol):
         ...
 
     async def purge_largest(self, over_bytes: int, limit: int) -> list[Purged]:
-        """Forget the oldest results, until at most ``over_bytes`` more than allowed are gone."""
+        """Forget the jobs with the oldest results, until ``over_bytes`` are gone or ``limit`` jobs."""
         ...
 
     async def kept_bytes(self) -> int:

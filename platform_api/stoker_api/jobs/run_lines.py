@@ -23,12 +23,13 @@ Fence = Callable[[Callable[[], None]], None]
 
 
 class RunLines:
-    """Gathers the events of running jobs; ``on_due`` is called when some have waited long enough."""
+    """Gathers the events of running jobs."""
 
-    def __init__(self, clock: Clock, fence: Fence, on_due: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, fence: Fence) -> None:
+        self.on_due: Callable[[], None] = lambda: None
+        """Called when some have waited long enough to be written."""
         self._clock = clock
         self._fence = fence
-        self._on_due = on_due
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, list[NewEvent]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -103,7 +104,7 @@ class RunLines:
 
     def _flush(self) -> None:
         self._timer = None
-        self._on_due()
+        self.on_due()
 
 
 def _append(events: list[NewEvent], line: LogLine, at_s: float) -> None:

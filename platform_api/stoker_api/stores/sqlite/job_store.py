@@ -113,8 +113,8 @@ class SqliteJobStore:
             before = _find(connection, job_id)
             check_move(job_id, before.state, JobState.QUEUED)
             if edit is not None:
-                row = {"id": job_id, "body": edit.body, "body_blob": edit.body_blob, "digest": edit.digest()}
-                connection.execute(SQL["replace_body"], {**row, "content_type": edit.content_type})
+                changed = {"id": job_id, "body": edit.body, "body_blob": edit.body_blob, "digest": edit.digest()}
+                connection.execute(SQL["replace_body"], {**changed, "content_type": edit.content_type})
             row = {"id": job_id, "now_s": now_s, "before": before.state.value}
             record = _moved(connection, "revive", row, now_s, {"redriven": True})
             assert record is not None
