@@ -1,0 +1,1 @@
+"""Prewarming on production traces: our policy beside published ones."""
