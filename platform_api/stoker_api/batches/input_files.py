@@ -216,22 +216,21 @@ _CHANGED_HINT: Final = "What is done is kept. Put the old input back and resume,
 
 
 def _reader(raw: BinaryIO, file: InputFile) -> RowReader:
-    measured = Measured(raw, file.size_bytes)
-    buffered = io.BufferedReader(measured, _BUFFER_BYTES)
-    head = buffered.peek(4)[:4]
+    head = raw.read(4)
+    raw.seek(0)
     is_parquet = head == _PARQUET_MAGIC
     if file.format is RowFormat.PARQUET:
         if not is_parquet:
             raise InvalidInput(
                 f"{file.name} is no Parquet file: it begins with {head!r}", hint="Give the file its true suffix."
             )
-        raw.seek(0)
         return _parquet_rows(raw, file.name)
     if is_parquet:
         raise InvalidInput(
             f"{file.name} is Parquet, and not {file.format.value}", hint="Give the file its true suffix."
         )
-    plain = decompressed(cast(io.BufferedReader, buffered), file.name)
+    measured = Measured(raw, file.size_bytes)
+    plain = decompressed(io.BufferedReader(cast(io.RawIOBase, measured), _BUFFER_BYTES), file.name)
     if file.format is RowFormat.CSV:
         name, _ = without_compression(file.name)
         return CsvRows(plain, measured, file.name, "\t" if name.lower().endswith(".tsv") else ",")

@@ -86,11 +86,11 @@ def _replicas(view: PlanView, needed_per_s: float | None) -> int:
     if view.each_per_s <= 0:
         return 1  # one shows how fast they are
     if needed_per_s is not None:
-        wanted = most if math.isinf(needed_per_s) else math.ceil(needed_per_s / view.each_per_s)
+        wanted = math.ceil(min(needed_per_s / view.each_per_s, most))
     elif view.left is None:
         wanted = most
     else:
-        wanted = int(view.left / view.each_per_s / (_PAYS * max(view.load_s, 0.01)))
+        wanted = int(min(view.left / view.each_per_s / (_PAYS * max(view.load_s, 0.01)), most))
     return min(max(wanted, 1), most)
 
 

@@ -32,7 +32,7 @@ def expand(url: str) -> list[str]:
     """The URLs that a glob matches, in order."""
     with _told(url):
         system, path = fsspec.core.url_to_fs(url)
-        return sorted(system.unstrip_protocol(found) for found in system.glob(path))
+        return sorted(system.unstrip_protocol(found).replace(":///", "://") for found in system.glob(path))
 
 
 def describe(url: str) -> tuple[int, dict[str, str]]:
