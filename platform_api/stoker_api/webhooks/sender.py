@@ -8,40 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
 import httpx
 
 from stoker_api.webhooks.address import AddressRefused, checked_url, resolve
+from stoker_api.webhooks.records import Heard
 from stoker_api.webhooks.settings import WebhookSettings
 from stoker_runtime.clock import Clock
 
 EXCERPT_BYTES: Final = 2048
 _BODY_WAIT_S: Final = 1.0
 _ADDRESSES_TRIED: Final = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """What came of one attempt."""
-
-    status: int | None
-    error: str = ""
-    excerpt: str = ""
-    took_s: float = 0.0
-    retry_after_s: float | None = None
-
-    @property
-    def is_delivered(self) -> bool:
-        """The other side said 2xx."""
-        return self.status is not None and 200 <= self.status < 300
-
-    @property
-    def is_gone(self) -> bool:
-        """The other side wants no more of it."""
-        return self.status == 410
 
 
 class Sender:

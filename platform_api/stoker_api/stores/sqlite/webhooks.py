@@ -16,8 +16,7 @@ from stoker.errors import NotFound
 from stoker_api.ids import new_id
 from stoker_api.stores.sqlite.database import Database, statements
 from stoker_api.webhooks.backoff import next_attempt_s
-from stoker_api.webhooks.records import Attempt, Delivery, DeliveryState, Endpoint, Event, Outgoing, wants
-from stoker_api.webhooks.sender import Heard
+from stoker_api.webhooks.records import Attempt, Delivery, DeliveryState, Endpoint, Event, Heard, Outgoing, wants
 
 _SQL: Final = {name: text.rstrip().rstrip(";") for name, text in statements("webhooks").items()}
 _PURGED_AT_ONCE: Final = 500
@@ -31,10 +30,10 @@ def tell(connection: sqlite3.Connection, event: Event, now_s: float, give_up_aft
         if endpoint.is_enabled and wants(endpoint.events, event.type):
             wanted[endpoint.id, None] = None
     for target in event.targets:
-        endpoint_id, _, url = target.partition(" ")
-        found = _find(connection, endpoint_id)
+        named, _, other_url = target.partition(" ")
+        found = _find(connection, named)
         if found is not None and found.is_enabled and found.namespace == event.namespace:
-            wanted[endpoint_id, url or None] = None
+            wanted[named, other_url or None] = None
     if not wanted:
         return 0
     moment = datetime.fromtimestamp(now_s, timezone.utc).isoformat(timespec="milliseconds")
