@@ -18,7 +18,7 @@ from stoker_runtime.environment_build import BuiltEnvironment
 from stoker_runtime.frames import LoadedHeader
 from stoker_runtime.journal import Journal
 from stoker_runtime.log_collector import CapturedOutput
-from stoker_runtime.process_memory import proportional_bytes
+from stoker_runtime.process_memory import MemoryGauge
 from stoker_runtime.zygote_client import ForkedWorker, WorkerExit
 
 
@@ -56,6 +56,7 @@ class ReplicaProcess:
     ) -> None:
         self.replica_id = replica_id
         self.pid = forked.pid
+        self._memory = MemoryGauge(forked.pid)
         self.phases_ns: dict[str, int] = {}
         """zygote, fork, verify, unpickle, enter, warmup."""
         self.memory_bytes = 0
@@ -101,7 +102,7 @@ class ReplicaProcess:
 
     def memory_now_bytes(self) -> int:
         """What it costs now, shared pages by share; 0 when it is gone."""
-        return proportional_bytes(self.pid) if self.is_alive else 0
+        return self._memory.now_bytes() if self.is_alive else 0
 
     def log_tail(self) -> str:
         """Its last printed lines."""
