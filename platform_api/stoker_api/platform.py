@@ -27,6 +27,7 @@ from stoker_api.data_dir import DataDir, DataDirLock
 from stoker_api.function_logs import FunctionLogs
 from stoker_api.gateway.gateway import Gateway
 from stoker_api.internal_calls import InternalCalls
+from stoker_api.jobs.desk import InvocationDesk
 from stoker_api.jobs.opening import open_jobs
 from stoker_api.jobs.service import Jobs
 from stoker_api.key_files import load_or_make_key
@@ -42,6 +43,9 @@ from stoker_api.stores.sqlite.batches import SqliteBatchStore
 from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
+from stoker_api.webhooks.job_events import job_teller
+from stoker_api.webhooks.opening import from_any_thread, open_webhooks
+from stoker_api.webhooks.webhooks import Webhooks
 from stoker_pool.call_log import FileCallLog
 from stoker_pool.cpu_devices import CpuDevices
 from stoker_pool.forecast.state_file import ForecastFile
@@ -114,6 +118,7 @@ class Platform:
         self.registry.on_change = self._apply
         self.pool.on_wanted = self._know
         self._warm_the_first()
+        self.webhooks = await self._open_webhooks()
         self.jobs = await self._open_jobs()
         self.batches = await self._open_batches()
 
@@ -186,6 +191,10 @@ class Platform:
             )
         )
 
+    async def _open_webhooks(self) -> Webhooks:
+        key = load_or_make_key(self.dir.keys / "webhooks.key")
+        return await self._stack.enter_async_context(open_webhooks(self.work, key, self.clock, self.settings.webhooks))
+
     async def _open_jobs(self) -> Jobs:
         jobs = open_jobs(
             self.work,
@@ -195,9 +204,11 @@ class Platform:
             self._fence_logs,
             self.clock,
             self.settings.jobs,
+            [job_teller(self.settings.webhooks.give_up_after_s, from_any_thread(self.webhooks.wake))],
         )
         opened = await self._stack.enter_async_context(jobs)
         self._line_sinks.append(opened.lines.on_lines)
+        self.gateway.jobs = InvocationDesk(opened)
         return opened
 
     def _on_lines(self, path: Path, lines: list[LogLine]) -> None:

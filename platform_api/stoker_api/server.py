@@ -28,6 +28,8 @@ from stoker_api.settings import PlatformSettings, ServerSettings
 
 log = logging.getLogger(__name__)
 _BACKLOG = 2048
+_SOCKET_MESSAGE_BYTES = 64 * 1024
+"""Watchers of a job have little to say."""
 _COLLECT_AFTER = 20_000
 """Objects made and not freed before the youngest are looked through; Python's own 700 is reached by one burst."""
 
@@ -114,7 +116,8 @@ def _server(platform: Platform) -> _Server:
     config = uvicorn.Config(
         make_app(platform),
         http=make_protocol_class(platform.gateway),
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=_SOCKET_MESSAGE_BYTES,
         lifespan="off",
         log_config=None,
         access_log=False,

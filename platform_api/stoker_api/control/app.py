@@ -11,8 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stoker_api.control import (
     batches,
     environments,
+    forecast,
     functions,
     history,
+    job_events,
+    jobs,
     logs,
     operations,
     pool,
@@ -20,6 +23,7 @@ from stoker_api.control import (
     scaling,
     secrets,
     tokens,
+    webhooks,
 )
 from stoker_api.control.edge import PROBLEMS, grant_for
 from stoker_api.control.problem_handlers import add_problem_handlers
@@ -44,7 +48,23 @@ def make_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     add_problem_handlers(app)
-    for room in (batches, functions, rollout, scaling, logs, pool, tokens, secrets, environments, history, operations):
+    for room in (
+        batches,
+        webhooks,
+        functions,
+        rollout,
+        scaling,
+        forecast,
+        logs,
+        pool,
+        tokens,
+        secrets,
+        environments,
+        history,
+        jobs,
+        job_events,
+        operations,
+    ):
         app.include_router(room.router)
     version = importlib.metadata.version("stoker")
     kserve_v2 = kserve_v2_router(platform.catalog, version=version, is_ready=lambda: platform.is_ready)

@@ -42,12 +42,16 @@ def platform_of(request: Request) -> Platform:
 
 def grant_for(request: Request, scope: Scope, namespace: str | None = None) -> Grant:
     """Who asks; raises ``AccessDenied`` or ``Forbidden``."""
-    header = request.headers.get("authorization", "")
-    token = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
-    presented = token[:_LONGEST_TOKEN].encode("utf-8", "replace") if token else None
+    presented = token_of(request.headers.get("authorization", ""))
     grant = platform_of(request).tokens.require(presented, scope, namespace)
     request.state.grant = grant
     return grant
+
+
+def token_of(header: str) -> bytes | None:
+    """What follows ``Bearer``; None without one."""
+    token = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
+    return token[:_LONGEST_TOKEN].encode("utf-8", "replace") if token else None
 
 
 def checked_namespace(namespace: str = DEFAULT_NAMESPACE) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from stoker_api.gateway.counters import GatewayCounters
 from stoker_api.gateway.limits import GatewayLimits
-from stoker_api.gateway.ports import Access, Authenticator, Route, Router
+from stoker_api.gateway.ports import Access, Authenticator, JobDesk, Route, Router
 from stoker_api.gateway.refusals import TooManyConnections
 from stoker_api.gateway.request_head_cache import RequestHeadCache
 
@@ -26,6 +26,8 @@ class Gateway:
         self.limits = limits or GatewayLimits()
         self.counters = GatewayCounters()
         self.heads = RequestHeadCache()
+        self.jobs: JobDesk | None = None
+        """None: this platform keeps no jobs."""
         self.is_draining = False
         self._id_prefix = os.urandom(_ID_PREFIX_BYTES).hex()
         self._last_id = 0

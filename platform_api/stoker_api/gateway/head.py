@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from stoker.errors import NotFound, PlatformError, UnsupportedContent
+from stoker_api.gateway.async_request import AsyncRequest, read_idempotency_key, read_prefer
 from stoker_api.gateway.refusals import AsyncNotAvailable, BadRequest, MethodNotAllowed
 from stoker_api.gateway.target import DEFAULT_NAMESPACE, Target, TargetKind
 from stoker_runtime.frames import CallEncoding
@@ -22,7 +23,11 @@ _CURL_DEFAULT_TYPE: Final = "application/x-www-form-urlencoded"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _METHOD_NAME: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAMESPACE: Final = re.compile(rb"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
-_PRIORITIES: Final = {b"interactive": Priority.INTERACTIVE, b"background": Priority.BACKGROUND}
+_PRIORITIES: Final = {
+    b"interactive": Priority.INTERACTIVE,
+    b"background": Priority.BACKGROUND,
+    b"batch": Priority.BATCH,
+}
 _PLAIN_TYPES: Final = frozenset({"", "application/json", "application/json; charset=utf-8", _CURL_DEFAULT_TYPE})
 
 
@@ -36,8 +41,10 @@ class RequestHead:
         "encoding",
         "fault",
         "http_10",
+        "idempotency_key",
         "inference_header_bytes",
         "is_head",
+        "job_priority",
         "keep_alive",
         "kind",
         "method_name",
@@ -51,6 +58,7 @@ class RequestHead:
         "token",
         "wants_100_continue",
         "wants_events",
+        "wants_job",
         "wants_receipt",
     )
 
@@ -69,6 +77,9 @@ class RequestHead:
         self.encoding = int(CallEncoding.INVOKE)
         self.accept = ""
         self.wants_events = False
+        self.wants_job: AsyncRequest | None = None
+        self.idempotency_key: str | None = None
+        self.job_priority: int | None = None
         self.wants_receipt = False
         self.wants_100_continue = False
         self.timeout_ns = 0
@@ -109,6 +120,10 @@ def read_head(
                 reader(head, value.strip())
             except PlatformError as error:
                 head.fault = head.fault or error
+    if head.wants_job is not None and head.kind is not TargetKind.INVOKE:
+        head.fault = head.fault or AsyncNotAvailable(
+            "the inference protocols have no jobs", hint="POST /f/{name} with `Prefer: respond-async` submits one."
+        )
     if method != b"POST":
         head.is_head = method == b"HEAD"
         head.fault = MethodNotAllowed(
@@ -166,8 +181,9 @@ def _timeout(head: RequestHead, value: bytes) -> None:
 def _priority(head: RequestHead, value: bytes) -> None:
     priority = _PRIORITIES.get(value.lower())
     if priority is None:
-        raise BadRequest(f"Stoker-Priority must be interactive or background, got {value.decode('latin-1')!r}")
+        raise BadRequest(f"Stoker-Priority must be interactive, background or batch, got {value.decode('latin-1')!r}")
     head.priority = priority
+    head.job_priority = int(priority)
 
 
 def _method_name(head: RequestHead, value: bytes) -> None:
@@ -194,10 +210,11 @@ def _expect(head: RequestHead, value: bytes) -> None:
 
 
 def _prefer(head: RequestHead, value: bytes) -> None:
-    if b"respond-async" in value.lower():
-        raise AsyncNotAvailable(
-            "this platform keeps no jobs", hint="Call without `Prefer: respond-async` and wait for the answer."
-        )
+    head.wants_job = read_prefer(value) or head.wants_job
+
+
+def _idempotency_key(head: RequestHead, value: bytes) -> None:
+    head.idempotency_key = read_idempotency_key(value)
 
 
 def _namespace(head: RequestHead, value: bytes) -> None:
@@ -223,6 +240,7 @@ _READERS: Final = {
     b"content-encoding": _content_encoding,
     b"accept": _accept,
     b"expect": _expect,
+    b"idempotency-key": _idempotency_key,
     b"prefer": _prefer,
     b"x-request-id": _request_id,
     b"stoker-timeout-ms": _timeout,

@@ -35,6 +35,7 @@ _ERRORS: Final = {
     "401": "No valid token",
     "403": "The token does not cover the namespace",
     "404": "No such function, revision or alias",
+    "409": "The Idempotency-Key belongs to another request",
     "413": "The body is over the limit",
     "415": "A content type that the function cannot take",
     "422": "The arguments do not fit the schema",
@@ -43,6 +44,7 @@ _ERRORS: Final = {
     "502": "The worker died while the call ran",
     "503": "No replica could be had in time; nothing ran",
     "504": "The deadline passed",
+    "507": "The disk is full: the job was not taken",
 }
 _MAX_DEPTH: Final = 12
 
@@ -71,13 +73,23 @@ def _operation(function: ModelInfo) -> dict[str, object]:
         "tags": ["invoke"],
         "parameters": [
             _header("Stoker-Timeout-Ms", {"type": "integer", "minimum": 1, "maximum": 86_400_000}, "The deadline"),
-            _header("Stoker-Priority", {"type": "string", "enum": ["interactive", "background"]}, "Who goes first"),
+            _header(
+                "Stoker-Priority", {"type": "string", "enum": ["interactive", "background", "batch"]}, "Who goes first"
+            ),
             _header("Stoker-Method", {"type": "string"}, "A class's method"),
             _header("Stoker-Session", {"type": "string"}, "Equal values take the same side of a split alias"),
+            _header(
+                "Prefer", {"type": "string"}, "respond-async: answer with a job; wait=N: the result if it comes so soon"
+            ),
+            _header("Idempotency-Key", {"type": "string", "maxLength": 255}, "Makes a repeated submit one job"),
             _header("Stoker-Receipt", {"type": "string", "enum": ["1"]}, "Ask for the receipt beside the result"),
         ],
         "requestBody": {"content": {"application/json": {"schema": _inline(schema.get("input"))}, "*/*": {}}},
-        "responses": {"200": {"description": "The function's result", "content": answer}, **problems},
+        "responses": {
+            "200": {"description": "The function's result", "content": answer},
+            "202": {"description": "A job, with Prefer: respond-async", "content": {"application/json": {}}},
+            **problems,
+        },
     }
 
 

@@ -68,6 +68,46 @@ class Router(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """An invocation whose caller takes a job for an answer."""
+
+    namespace: str
+    function: str
+    ref: str | None
+    method: str
+    body: bytes
+    content_type: str
+    is_args: bool
+    """The body is ``[args, kwargs]``."""
+    accept: str
+    priority: int | None
+    """0 to 2, lower first; None: whatever suits."""
+    timeout_s: float | None
+    idempotency_key: str | None
+    wait_s: float
+    is_owner: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobAnswer:
+    """What such a caller is told: the job, or how it ended."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: list[tuple[str, str]]
+    is_problem: bool = False
+
+
+class JobDesk(Protocol):
+    """Takes invocations as jobs."""
+
+    async def answer(self, request: JobRequest) -> JobAnswer:
+        """Submit it, wait for its end as long as the caller wants; raises an error of the tree."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """A function as the KServe protocols show it."""
 

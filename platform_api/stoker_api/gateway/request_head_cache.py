@@ -27,7 +27,7 @@ class RequestHeadCache:
         end = data.find(HEAD_END)
         if not 0 < end <= _MAX_HEAD_BYTES or data[end + len(HEAD_END) :] != body:
             return
-        if head.fault or head.request_id or not head.keep_alive or head.wants_100_continue:
+        if head.fault or head.request_id or head.idempotency_key or not head.keep_alive or head.wants_100_continue:
             return
         if (head.content_length or 0) != len(body):
             return

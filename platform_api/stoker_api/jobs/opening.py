@@ -6,7 +6,7 @@ back in the queue.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from stoker_api.jobs.payloads import Payloads
 from stoker_api.jobs.rooms import RunnerRooms
 from stoker_api.jobs.run_lines import Fence, RunLines
 from stoker_api.jobs.runner import JobRunner
-from stoker_api.jobs.service import Jobs
+from stoker_api.jobs.service import Jobs, OnTerminal
 from stoker_api.jobs.settings import JobSettings
 from stoker_api.registry import Registry
 from stoker_api.stores.sqlite.database import Database
@@ -35,9 +35,11 @@ async def open_jobs(
     fence: Fence,
     clock: Clock,
     settings: JobSettings,
+    on_terminal: Sequence[OnTerminal] = (),
 ) -> AsyncIterator[Jobs]:
     """Jobs, on a data directory that this process alone holds."""
     store = SqliteJobStore(database)
+    store.on_terminal.extend(on_terminal)  # before anything can end
     payloads = Payloads(payload_folder)
     functions = RegisteredFunctions(registry)
     hub = EventHub()

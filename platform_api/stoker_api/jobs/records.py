@@ -177,3 +177,17 @@ class JobFilter:
     source: str | None = None
     since_s: float | None = None
     until_s: float | None = None
+
+
+def new_input(record: JobRecord, body: bytes, content_type: str) -> NewJob:
+    """The job with another input."""
+    return NewJob(
+        id=record.id,
+        namespace=record.namespace,
+        function=record.function,
+        ref=record.ref,
+        method=record.method,
+        body=body,
+        content_type=content_type,
+        accept=record.accept,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from stoker.errors import Canceled, PlatformError, WorkerLost
+from stoker.errors import PlatformError, WorkerLost
 from stoker_api.gateway.problems import encode_problem, problem
 from stoker_api.internal_calls import InternalCalls
 from stoker_api.jobs.event_hub import EventHub
@@ -43,10 +43,12 @@ class RunnerRooms:
         return allowance(record.max_attempts, None if found is None else found.options)
 
 
-class JobExpired(Canceled):
+class JobExpired(PlatformError):
     """A job waited for longer than its ``max_age_s``."""
 
     code = "expired"
+    status = 504
+    phase = "queue"
 
 
 def lost(detail: str) -> WorkerLost:

@@ -151,8 +151,11 @@ class Jobs:
                     return record
                 await within(min(left_s, _LOOK_AGAIN_S), changed)
 
-    async def follow(self, job_id: str, after: int) -> AsyncGenerator[JobEvent | None, None]:
-        """Events from ``after`` on, until the job has ended; None now and then while nothing happens."""
+    async def follow(self, job_id: str, after: int, *, waits: bool = True) -> AsyncGenerator[JobEvent | None, None]:
+        """Events from ``after`` on, until the job has ended; None now and then while nothing happens.
+
+        Without ``waits``: those that there are.
+        """
         with self.events.watching(job_id) as changed:
             while True:
                 changed.clear()
@@ -163,7 +166,7 @@ class Jobs:
                     yield event
                 if len(events) == _EVENTS_AT_ONCE:
                     continue
-                if after >= record.last_event and (record.has_ended or self.events.is_closed):
+                if after >= record.last_event and (record.has_ended or not waits or self.events.is_closed):
                     return
                 if after >= record.last_event and not await within(_LOOK_AGAIN_S, changed):
                     yield None
