@@ -116,6 +116,11 @@ def reset_scaling(name: str, namespace: str) -> Route:
     return Route("DELETE", f"{_function(name)}/scaling", query={"namespace": namespace})
 
 
+def forecast(name: str, namespace: str) -> Route:
+    """What is expected of a function, why it is warm, and what foreseeing has come to."""
+    return Route("GET", f"{_function(name)}/forecast", query={"namespace": namespace})
+
+
 def warm_up(name: str, namespace: str, replicas: int = 1) -> Route:
     """Start replicas and wait until they are ready."""
     return _action(name, namespace, "warmup", {"replicas": replicas})

@@ -40,6 +40,7 @@ class _PlatformCollector(Collector):
         yield from _queues(found)
         yield from _histograms(found)
         yield from _pool_metrics(self._pool)
+        yield from _prewarm_metrics(self._pool)
 
 
 def _calls(found: Found) -> Iterator[Metric]:
@@ -129,6 +130,30 @@ def _pool_metrics(pool: Pool) -> Iterator[Metric]:
                 [device.name, device.kind], device.memory_bytes if name == "memory" else device.free_bytes
             )
         yield family
+
+
+def _prewarm_metrics(pool: Pool) -> Iterator[Metric]:
+    labels = ["namespace", "function"]
+    prewarms = CounterMetricFamily(
+        "stoker_prewarms", "Replicas started ahead of calls, by what became of them.", labels=[*labels, "outcome"]
+    )
+    waits = CounterMetricFamily(
+        "stoker_prewarm_wait_seconds",
+        "Device time from the start of prewarms to their first call or their end.",
+        labels=[*labels, "outcome"],
+    )
+    loaded = CounterMetricFamily("stoker_loaded_seconds", "Device time of replicas, from start to end.", labels=labels)
+    for function, account, loaded_s in pool.accounts():
+        names = function.split("/", 1)
+        loaded.add_metric(names, loaded_s)
+        if account.used or account.wasted:
+            prewarms.add_metric([*names, "used"], account.used)
+            prewarms.add_metric([*names, "wasted"], account.wasted)
+            waits.add_metric([*names, "used"], account.waited_s - account.wasted_s)
+            waits.add_metric([*names, "wasted"], account.wasted_s)
+    yield prewarms
+    yield waits
+    yield loaded
 
 
 def _phases(stats: DispatcherStats) -> Iterator[tuple[str, int]]:

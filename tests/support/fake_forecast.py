@@ -51,6 +51,12 @@ class FakeForecast:
             raise ArithmeticError("a singular matrix")
         return self.rates.get(function, 0.0)
 
+    def hazard(self, function: str, at_s: float) -> float:
+        return self.rates.get(function, 0.0)
+
+    def price_s(self, function: str) -> float:
+        return 600.0
+
     def status(self, function: str) -> str:
         return "as a test says"
 

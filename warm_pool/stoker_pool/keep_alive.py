@@ -56,6 +56,12 @@ class TimerForecast:
     def next_use_rate(self, function: str, now_s: float) -> float:
         return 0.0
 
+    def hazard(self, function: str, at_s: float) -> float:
+        return 0.0
+
+    def price_s(self, function: str) -> float:
+        return _DEFAULT_S
+
     def status(self, function: str) -> str:
         return "a timer"
 

@@ -17,8 +17,10 @@ from stoker_pool.backend import Backend
 from stoker_pool.call_log import CallLog
 from stoker_pool.crash_loop import BreakerInfo
 from stoker_pool.devices import DeviceInfo
+from stoker_pool.forecast.account import WarmthAccount
 from stoker_pool.forecast.ports import Forecast, ForecastStore
 from stoker_pool.forecast.state_file import NoForecastStore
+from stoker_pool.forecast_report import ForecastReport, loaded_s, report
 from stoker_pool.keep_alive import TimerForecast
 from stoker_pool.learned import Learned, LearnedStore
 from stoker_pool.ledger import DeviceLedger
@@ -235,6 +237,21 @@ class Pool:
                     log_tail=revision.replicas.breaker.log_tail,
                 )
         return None
+
+    def forecast(self, namespace: str, name: str, scaling: Scaling) -> ForecastReport:
+        """What is expected of a function, why it is loaded, and what foreseeing has come to."""
+        revisions = list(self._functions.get((namespace, name), {}).values())
+        return report(self.warmth, revisions, f"{namespace}/{name}", scaling)
+
+    def accounts(self) -> list[tuple[str, WarmthAccount, float]]:
+        """For every function that was seen: its account, and the device seconds that it was loaded until now."""
+        live: dict[str, list[RevisionPool]] = {}
+        for revision in self._all():
+            live.setdefault(revision.warmth.function, []).append(revision)
+        return [
+            (function, account, loaded_s(account, live.get(function, ())))
+            for function, account in self.warmth.accounts()
+        ]
 
     async def measure_memory(self) -> None:
         """Measure active replicas now, without waiting for the next sample."""

@@ -89,6 +89,17 @@ class RevisionPool:
         return self._plan
 
     @property
+    def now_s(self) -> float:
+        """This instant, on the monotonic clock."""
+        return self._parts.clock.monotonic_s()
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since anything was to do; 0 while there is."""
+        idle_since_s = self.dispatcher.demand().idle_since_s
+        return 0.0 if idle_since_s is None else max(self.now_s - max(idle_since_s, self._touched_s), 0.0)
+
+    @property
     def is_over(self) -> bool:
         """It has no replica and no call."""
         return not self.replicas.members and self.dispatcher.demand().idle_since_s is not None
@@ -124,6 +135,7 @@ class RevisionPool:
         wanted = min(replicas, self._scaling.max_replicas)
         self._touched_s = self._parts.clock.monotonic_s()
         if self.ready_count >= wanted:
+            self.warmth.note_warm_up(self._scaling)
             return {}
         before = set(map(id, self.replicas.ready()))
         if self._parts.is_closing:

@@ -77,6 +77,10 @@ class Warmth:
             found = self._functions[function] = FunctionWarmth(WarmthAccount(self.now_s()))
         return found
 
+    def accounts(self) -> list[tuple[str, WarmthAccount]]:
+        """Of every function that was seen."""
+        return [(function, kept.account) for function, kept in self._functions.items()]
+
     def forget(self, function: str) -> None:
         """The function was deleted."""
         self._functions.pop(function, None)

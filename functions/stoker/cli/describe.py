@@ -11,6 +11,7 @@ import click
 
 from stoker import routes
 from stoker.cli.examples import examples
+from stoker.cli.forecast import print_forecast
 from stoker.cli.functions import aliases_text
 from stoker.cli.output import json_option, print_fields, print_json, print_table, size, styled
 from stoker.cli.platform import Document, ask
@@ -33,6 +34,7 @@ def describe(function: Reference, as_json: bool) -> None:
     if replicas:
         click.echo()
         print_table(REPLICA_COLUMNS, [replica_row(item) for item in replicas])
+    print_forecast(answer.get("forecast"))
     _print_breaker(answer.get("breaker"))
 
 

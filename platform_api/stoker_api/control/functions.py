@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 
 from stoker.errors import InvalidInput
 from stoker.spec import options_from_json
-from stoker_api.control.documents import Json, function_document, function_rows, url_of
+from stoker_api.control.documents import Json, function_document, function_rows, scaling_in_force, url_of
 from stoker_api.control.edge import (
     AnyGrant,
     DeployableFunction,
@@ -25,6 +25,7 @@ from stoker_api.control.edge import (
     read_document,
     takes,
 )
+from stoker_api.control.forecast import forecast_document
 from stoker_api.registration import Upload, with_namespace
 from stoker_api.route_table import schema_of
 from stoker_api.stores.records import Scope
@@ -109,7 +110,8 @@ async def describe(request: Request, platform: PlatformDep, key: ReadableFunctio
     """All about one function."""
     is_owner = Scope.DEPLOY in request.state.grant.scopes
     entry = platform.registry.function(key)
-    return function_document(platform, entry, str(request.base_url), is_owner=is_owner)
+    document = function_document(platform, entry, str(request.base_url), is_owner=is_owner)
+    return {**document, "forecast": forecast_document(platform, key, scaling_in_force(entry))}
 
 
 @router.delete("/{name}", summary="Delete a function")

@@ -54,6 +54,36 @@ def test_describe_says_why_a_function_does_not_start(tmp_path: Path) -> None:
         assert json.loads(stoker("describe", "embed", "--json").stdout) == FUNCTION
 
 
+def test_describe_says_why_a_function_is_warm_and_what_that_came_to(tmp_path: Path) -> None:
+    forecast = {
+        "adaptive": True,
+        "status": "learned from 40 gaps between calls",
+        "off": False,
+        "price_s": 1800.0,
+        "load_s": 3.0,
+        "expected_calls_per_hour": [12.0, 0.5],
+        "windows": [{"source": "job 7", "start": "2026-01-01T00:00:00+00:00", "end": None}],
+        "why_warm": ["job 7"],
+        "cold_starts": [{"at": "2026-01-01T00:00:00+00:00", "took_s": 2.5}],
+        "prewarms": {"used": 3, "wasted": 1, "wait_s": 100.0, "wasted_s": 40.0, "budget_left_s": None},
+        "device_time": {
+            "since": "2026-01-01T00:00:00+00:00",
+            "loaded_s": 7300.0,
+            "saved_against_always_on_s": 300_000.0,
+            "saved_against_10_minutes_s": -600.0,
+        },
+    }
+    with shell_with({**FUNCTION, "forecast": forecast}, tmp_path) as (stoker, _):
+        printed = stoker("describe", "embed").stdout
+    assert "warm because\tjob 7\n" in printed
+    assert "learned from 40 gaps between calls; a cold start is worth 30 min of idle time" in printed
+    assert "expected calls per hour\t12 0.5\n" in printed
+    assert "loaded in\t2026-01-01T00:00:00+00:00 to no end (job 7)\n" in printed
+    assert "prewarms\t3 used, 1 wasted (40 s of device time)\n" in printed
+    assert "2 h 2 min loaded" in printed
+    assert "saved 3 d 11 h against always on, -10 min against a keep-alive of 10 minutes" in printed
+
+
 def test_history_has_the_newest_revision_first(tmp_path: Path) -> None:
     with shell_with(FUNCTION, tmp_path) as (stoker, _):
         lines = [line.split("\t") for line in stoker("history", "embed").stdout.splitlines()]

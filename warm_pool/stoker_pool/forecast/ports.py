@@ -21,6 +21,14 @@ class Forecast(WarmthPolicy, Protocol):
         """Expected calls per second in the time to come: what staying loaded is worth."""
         ...
 
+    def hazard(self, function: str, at_s: float) -> float:
+        """Calls per second expected at ``at_s``, given none until then."""
+        ...
+
+    def price_s(self, function: str) -> float:
+        """Idle seconds that one cold start of the function is worth now."""
+        ...
+
     def status(self, function: str) -> str:
         """In words: what it goes by, or why it is turned off; empty where it knows nothing."""
         ...
