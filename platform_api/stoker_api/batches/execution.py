@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from stoker_api.batches.progress import RunProgress
 from stoker_api.batches.records import NewBatch
 from stoker_api.batches.rows import RowProblem
 from stoker_api.internal_calls import CallResult
+from stoker_api.uninterrupted import uninterrupted
 from stoker_runtime.clock import Clock
 from stoker_runtime.invocation import Priority
 
@@ -83,7 +85,7 @@ class BatchExecution:
         self._ended: list[Ended] = []
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._plan = WindowPlan(1, 1)
-        self._planned_s = self._told_s = -1e9
+        self._planned_s = self._told_s = -math.inf
         self._raise_debt = 0.0
         self._said: list[str | None] = [None]
         self.is_gentle = False
@@ -134,6 +136,7 @@ class BatchExecution:
                 number = slab[-1].number + 1
                 self.progress.read = number
                 self.progress.fraction_read = parts.items.fraction()
+                self._planned_s = -math.inf  # more is known of what is left
                 for item in slab:
                     await self._feed_one(item)
         finally:
@@ -210,24 +213,27 @@ class BatchExecution:
             await self._news.wait()
             self._news.clear()
             ended, self._ended = self._ended, []
-            chunk = await self._in_writer(partial(parts.open_parts.add_and_write, ended))
-            while chunk is not None:
-                await self._loop.run_in_executor(self._reader, parts.items.keep)
-                await parts.store.add_chunk(chunk)
-                await self._in_writer(parts.open_parts.committed)
-                self.progress.committed += chunk.rows
-                self._tell()
-                chunk = await self._in_writer(parts.open_parts.write_next)
+            # what is taken from here must get to the disk, and what is on disk to the store, whoever stops the run
+            await self._keep_now(ended)
             self._room.set()
 
+    @uninterrupted
+    async def _keep_now(self, ended: list[Ended]) -> None:
+        parts = self._parts
+        chunk = await self._in_writer(partial(parts.open_parts.add_and_write, ended))
+        while chunk is not None:
+            await self._loop.run_in_executor(self._reader, parts.items.keep)
+            await parts.store.add_chunk(chunk)
+            await self._in_writer(parts.open_parts.committed)
+            self.progress.committed += chunk.rows
+            self._tell()
+            chunk = None if self._stopping.is_set() else await self._in_writer(parts.open_parts.write_next)
+
     async def _wind_down(self, tasks: Sequence[asyncio.Future[None]]) -> None:
+        await _canceled(tasks)
         if self._calls and self.is_gentle:
             await asyncio.wait(self._calls, timeout=_GENTLE_S)
-        ending = [*tasks, *self._calls]
-        for task in ending:
-            task.cancel()
-        if ending:
-            await asyncio.wait(ending)
+        await _canceled(list(self._calls))
         await self._parts.capacity.close()
         ended, self._ended = self._ended, []
         try:
@@ -294,3 +300,10 @@ class BatchExecution:
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._writer, work)
+
+
+async def _canceled(tasks: Sequence[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
