@@ -19,6 +19,7 @@ from stoker.errors import InvalidOption
 from stoker_api.batches.settings import BatchSettings
 from stoker_api.gateway.limits import GatewayLimits
 from stoker_api.jobs.settings import JobSettings
+from stoker_api.webhooks.settings import WebhookSettings
 from stoker_pool.settings import PoolSettings
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class PlatformSettings:
     pool: PoolSettings = field(default_factory=PoolSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
 def settings_from(environ: Mapping[str, str], data_dir: Path, server: Mapping[str, object]) -> PlatformSettings:
@@ -76,6 +78,7 @@ def settings_from(environ: Mapping[str, str], data_dir: Path, server: Mapping[st
         pool=_group(PoolSettings, "POOL", environ, {}),
         jobs=_group(JobSettings, "JOBS", environ, {}),
         batch=_group(BatchSettings, "BATCH", environ, {}),
+        webhooks=_group(WebhookSettings, "WEBHOOKS", environ, {}),
     )
 
 

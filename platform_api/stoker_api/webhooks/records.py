@@ -6,7 +6,7 @@ secrets are sealed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -67,7 +67,8 @@ class Event:
     type: str
     subject: str
     """Id of the job, batch run or schedule."""
-    data: Mapping[str, object]
+    data: Mapping[str, object] | Callable[[], Mapping[str, object]]
+    """A callable is asked only if somebody hears of it."""
     targets: tuple[str, ...] = ()
     """Asked for by name: ``hook_…`` or ``hook_… URL``."""
 

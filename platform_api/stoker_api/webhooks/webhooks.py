@@ -39,13 +39,14 @@ class Webhooks:
         key: bytes,
         settings: WebhookSettings,
         clock: Clock,
-        wake: Callable[[], None],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._cipher = AESGCM(key)
         self._settings = settings
         self._clock = clock
-        self._wake = wake
+        self.wake = wake
+        """Called when something is to be sent."""
 
     async def create(
         self, namespace: str, url: str, events: Sequence[str], description: str = ""
@@ -139,7 +140,7 @@ class Webhooks:
             targets=(endpoint_id,),
         )
         await self._store.tell(event, now_s, 0.0)
-        self._wake()
+        self.wake()
         return event.id
 
     async def deliveries(
@@ -160,7 +161,7 @@ class Webhooks:
         await self.delivery(namespace, delivery_id)
         now_s = self._now_s()
         await self._store.redeliver(delivery_id, now_s, now_s + self._settings.give_up_after_s)
-        self._wake()
+        self.wake()
         return (await self._store.delivery(delivery_id))[0]
 
     async def checked_targets(self, namespace: str, texts: Sequence[str]) -> tuple[str, ...]:

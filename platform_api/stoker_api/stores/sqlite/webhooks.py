@@ -37,7 +37,8 @@ def tell(connection: sqlite3.Connection, event: Event, now_s: float, give_up_aft
     if not wanted:
         return 0
     moment = datetime.fromtimestamp(now_s, timezone.utc).isoformat(timespec="milliseconds")
-    document = {"type": event.type, "timestamp": moment, "data": event.data}
+    data = event.data() if callable(event.data) else event.data
+    document = {"type": event.type, "timestamp": moment, "data": data}
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     for number, (endpoint_id, url) in enumerate(wanted):
         row = {
