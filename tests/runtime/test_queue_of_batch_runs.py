@@ -1,0 +1,49 @@
+"""Items of batch runs wait behind everybody, and share no batch with a caller's calls."""
+
+from __future__ import annotations
+
+from stoker_runtime.invocation import Invocation, Priority
+from stoker_runtime.queue import CallQueue
+
+
+def call(name: str, priority: Priority, accepted_ns: int = 1) -> Invocation:
+    return Invocation(b"", "", lambda _: None, request_id=name, priority=priority, accepted_ns=accepted_ns)
+
+
+def names(calls: list[Invocation]) -> list[str]:
+    return [each.request_id for each in calls]
+
+
+def filled() -> CallQueue:
+    queue = CallQueue(by_method=True)
+    for name, priority in (
+        ("item 1", Priority.BATCH),
+        ("item 2", Priority.BATCH),
+        ("job", Priority.BACKGROUND),
+        ("call", Priority.INTERACTIVE),
+    ):
+        queue.push(call(name, priority))
+    return queue
+
+
+def test_callers_go_first_and_their_batch_is_not_filled_up_with_items() -> None:
+    queue = filled()
+    assert names(queue.peek(8, 2)) == ["call", "job"]
+    assert names(queue.take(8, 2, [])) == ["call", "job"]
+    assert names(queue.peek(8, 2)) == ["item 1", "item 2"]
+    assert names(queue.take(8, 2, [])) == ["item 1", "item 2"]
+    assert queue.depth == 0
+
+
+def test_a_call_that_is_late_still_comes_before_items() -> None:
+    queue = filled()
+    queue.set_late_aside(2)
+    assert names(queue.take(8, 2, [])) == ["call", "job"]
+
+
+def test_items_are_never_set_aside_as_late() -> None:
+    queue = CallQueue(by_method=False)
+    queue.push(call("old", Priority.BATCH, accepted_ns=1))
+    queue.push(call("new", Priority.BATCH, accepted_ns=9))
+    queue.set_late_aside(5)
+    assert names(queue.take(8, 10, [])) == ["old", "new"]
