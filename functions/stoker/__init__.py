@@ -17,6 +17,7 @@ from stoker.weights import load_safetensors
 
 if TYPE_CHECKING:
     from stoker.client import Client
+    from stoker.job import Job
 
 __all__ = [
     "Batch",
@@ -24,6 +25,7 @@ __all__ = [
     "Client",
     "Environment",
     "Function",
+    "Job",
     "PlatformError",
     "Response",
     "Retries",
@@ -44,4 +46,8 @@ def __getattr__(name: str) -> object:
         from stoker.client import Client
 
         return Client
+    if name == "Job":
+        from stoker.job import Job
+
+        return Job
     raise AttributeError(f"module 'stoker' has no attribute {name!r}")

@@ -110,6 +110,15 @@ class Client(_Requests):
         raise_for_problem(response)
         return decode_answer(response.content, response.headers.get("content-type", ""))
 
+    def exchange(self, route: Route, headers: Mapping[str, str], *, read_s: float) -> httpx.Response:
+        """Make one request; its whole answer, of 2xx or 3xx. ``read_s``: how long the platform may be silent."""
+        with transport_errors(self.url):
+            response = self._http.request(
+                route.verb, route.path, headers=dict(headers), timeout=_timeout(read_s), **_parts(route)
+            )
+        raise_for_problem(response)
+        return response
+
     def pieces(self, route: Route, *, accept: str | None = None, read_s: float | None = None) -> Iterator[bytes]:
         """The answer's body as it comes; raises for a problem before the first piece."""
         headers = {"Accept": accept} if accept else {}
@@ -228,6 +237,27 @@ class AsyncClient(_Requests):
             response = await self._http.request(route.verb, route.path, **_parts(route))
         raise_for_problem(response)
         return decode_answer(response.content, response.headers.get("content-type", ""))
+
+    async def exchange(self, route: Route, headers: Mapping[str, str], *, read_s: float) -> httpx.Response:
+        """Make one request; its whole answer, of 2xx or 3xx. ``read_s``: how long the platform may be silent."""
+        with transport_errors(self.url):
+            response = await self._http.request(
+                route.verb, route.path, headers=dict(headers), timeout=_timeout(read_s), **_parts(route)
+            )
+        raise_for_problem(response)
+        return response
+
+    async def pieces(self, route: Route, headers: Mapping[str, str], *, read_s: float | None) -> AsyncIterator[bytes]:
+        """The body of an answer, as it comes."""
+        with transport_errors(self.url):
+            async with self._http.stream(
+                route.verb, route.path, params=dict(route.query), headers=dict(headers), timeout=_timeout(read_s)
+            ) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise_for_problem(response)
+                async for piece in response.aiter_bytes():
+                    yield piece
 
     @asynccontextmanager
     async def _open_stream(

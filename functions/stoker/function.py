@@ -16,6 +16,7 @@ from stoker.options import FunctionOptions
 if TYPE_CHECKING:  # the web client is imported at the first remote call, so that importing stoker stays fast
     from stoker.batch_run import BatchRun
     from stoker.deployment import Deployed
+    from stoker.job import AsyncJob, Job
     from stoker.remote import RemoteTarget
     from stoker.streamed_call import StreamedCall
 
@@ -74,6 +75,14 @@ class Function:
     async def remote_async(self, *args: Any, **kwargs: Any) -> Any:
         """The same, without blocking the event loop."""
         return await self._remote("").call_async(args, kwargs)
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Job:
+        """Run it on the platform as a job: it is on disk when this returns, and runs whatever happens to us."""
+        return self._remote("").spawn(args, kwargs)
+
+    async def spawn_async(self, *args: Any, **kwargs: Any) -> AsyncJob:
+        """The same, without blocking the event loop."""
+        return await self._remote("").spawn_async(args, kwargs)
 
     def map(
         self,
@@ -160,6 +169,14 @@ class Method:
     async def remote_async(self, *args: Any, **kwargs: Any) -> Any:
         """The same, without blocking the event loop."""
         return await self._remote().call_async(args, kwargs)
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Job:
+        """Run it on the platform as a job."""
+        return self._remote().spawn(args, kwargs)
+
+    async def spawn_async(self, *args: Any, **kwargs: Any) -> AsyncJob:
+        """The same, without blocking the event loop."""
+        return await self._remote().spawn_async(args, kwargs)
 
     def map(
         self,

@@ -18,6 +18,7 @@ from stoker.batch_run import BatchRun, start_batch
 from stoker.call_request import CallTarget
 from stoker.client import AsyncClient, Client
 from stoker.connection import Connection, find_connection
+from stoker.job import AsyncJob, Job, spawn, spawn_async
 from stoker.map_progress import ordered_map
 from stoker.streamed_call import StreamedCall
 
@@ -54,6 +55,14 @@ class RemoteTarget:
             title=self.target.name,
             progress=progress,
         )
+
+    def spawn(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Job:
+        """A durable call: on the platform's disk when this returns."""
+        return spawn(shared_client(self.connection), self.target, args, kwargs)
+
+    async def spawn_async(self, args: Sequence[object], kwargs: Mapping[str, object]) -> AsyncJob:
+        """The same without blocking the loop."""
+        return await spawn_async(await shared_async_client(self.connection), self.target, args, kwargs)
 
     def batch(self, given: object, **options: Any) -> BatchRun:
         """A run over a data set."""

@@ -242,6 +242,57 @@ def upload_more(upload_id: str, offset: int, piece: bytes) -> Route:
     return Route("PATCH", path, query={"offset": str(offset)}, content=piece)
 
 
+def submit_job(path: str, body: bytes) -> Route:
+    """A call of ``path`` that is to be a job."""
+    return Route("POST", path, content=body)
+
+
+def jobs(**filters: object) -> Route:
+    """Jobs, newest first: by namespace, function, state, source, since, until; limit and cursor."""
+    return Route("GET", "/v1/jobs", query={key: str(value) for key, value in _given(**filters).items()})
+
+
+def job(job_id: str) -> Route:
+    """One job."""
+    return Route("GET", _job(job_id))
+
+
+def job_input(job_id: str) -> Route:
+    """What it was submitted with."""
+    return Route("GET", f"{_job(job_id)}/input")
+
+
+def job_result(job_id: str, wait_s: float = 0.0) -> Route:
+    """What it answered; ``wait_s``: wait so long for its end."""
+    return Route("GET", f"{_job(job_id)}/result", query={"wait": f"{wait_s:g}"} if wait_s else {})
+
+
+def job_events(job_id: str, *, after: int = 0, follow: bool = True) -> Route:
+    """What happens to it, behind the event ``after``."""
+    query = {"after": str(after), "follow": "true" if follow else "false"}
+    return Route("GET", f"{_job(job_id)}/events", query=query)
+
+
+def cancel_job(job_id: str) -> Route:
+    """End it."""
+    return Route("DELETE", _job(job_id))
+
+
+def retry_job(job_id: str, document: Mapping[str, object] | None = None) -> Route:
+    """Run it again, with another input if ``document`` has one."""
+    return Route("POST", f"{_job(job_id)}/retry", body=dict(document or {}))
+
+
+def purge_jobs(before: str | None = None, state: str | None = None) -> Route:
+    """Forget jobs that have ended."""
+    query = {key: str(value) for key, value in _given(before=before, state=state).items()}
+    return Route("POST", "/v1/jobs/purge", query=query)
+
+
+def _job(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
 def _batch(batch_id: str) -> str:
     return f"/v1/batches/{quote(batch_id, safe='')}"
 

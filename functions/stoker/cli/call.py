@@ -32,6 +32,7 @@ from stoker.cli.reference import FUNCTION, Reference
         "stoker call double -d '{\"x\": 21}'",
         "cat photo.jpg | stoker call classify -d - -H 'Content-Type: image/jpeg'",
         "stoker call chat prompt=hello --stream --raw",
+        "stoker call report month=2026-01 --async",
     ),
 )
 @click.argument("function", type=FUNCTION)
@@ -40,9 +41,11 @@ from stoker.cli.reference import FUNCTION, Reference
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
 @click.option("--stream", is_flag=True, help="Print items as they come, and a cold start's phases.")
 @click.option("--raw", is_flag=True, help="Join streamed text as it comes, without line ends.")
+@click.option("--async", "is_async", is_flag=True, help="Submit it as a job and print the job's id.")
+@click.option("--idempotency-key", help="With --async: the same key again is the same job.")
 @click.option("--receipt", is_flag=True, help="Also say where the time went.")
 @click.option("--timeout-s", type=click.FloatRange(min=0.001), help="The call's deadline, waiting included.")
-@click.option("--priority", type=click.Choice(["interactive", "background"]), help="Who waits first.")
+@click.option("--priority", type=click.Choice(["interactive", "background", "batch"]), help="Who waits first.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the answer to a file.")
 @click.option("-n", "--namespace", help="The function's namespace.")
 @json_option
@@ -53,6 +56,8 @@ def call(
     headers: tuple[str, ...],
     stream: bool,
     raw: bool,
+    is_async: bool,
+    idempotency_key: str | None,
     receipt: bool,
     timeout_s: float | None,
     priority: str | None,
@@ -75,10 +80,20 @@ def call(
         own["Stoker-Priority"] = priority
     if receipt:
         own["Stoker-Receipt"] = "1"
+    if is_async:
+        own["Prefer"] = "respond-async"
+    if idempotency_key is not None:
+        own["Idempotency-Key"] = idempotency_key
+    if is_async and (stream or receipt or output is not None):
+        raise click.UsageError("--async prints a job's id: --stream, --receipt and --output have no place there")
+    if idempotency_key is not None and not is_async:
+        raise click.UsageError("--idempotency-key goes with --async")
     sent = CallBody(body.content, {**body.headers, **own, **read_headers(headers)}, body.files, body.fields)
     exchange = Exchange(known_connection(), function.call_path(namespace))
     with starting_hint(), quoting_hint():
-        if stream:
+        if is_async:
+            _print_job(exchange, sent, as_json=as_json)
+        elif stream:
             _print_stream(exchange.stream(sent), as_json=as_json, raw=raw, wants_receipt=receipt)
         else:
             _print_answer(exchange, sent, as_json=as_json, wants_receipt=receipt, output=output)
@@ -111,6 +126,12 @@ def _print_answer(
         return
     print_answer(value.get("result"), output=output)
     _print_receipt(value["receipt"])
+
+
+def _print_job(exchange: Exchange, body: CallBody, *, as_json: bool) -> None:
+    document = json.loads(exchange.send(body).content)
+    click.echo(json.dumps(document) if as_json else document["id"])
+    note(f"follow it: stoker jobs events {document['id']}")
 
 
 def _print_stream(events: Streamed, *, as_json: bool, raw: bool, wants_receipt: bool) -> None:

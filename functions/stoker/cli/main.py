@@ -33,6 +33,7 @@ SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Call and watch": {
         "call": ("stoker.cli.call:call", "Call a function and print its answer."),
         "batch": ("stoker.cli.batch:batch", "Map functions over data sets; follow and steer such runs."),
+        "jobs": ("stoker.cli.jobs:jobs", "List, follow, cancel and re-run durable calls."),
         "list": ("stoker.cli.functions:list_functions", "List functions."),
         "describe": ("stoker.cli.describe:describe", "Show all about one function."),
         "logs": ("stoker.cli.logs:logs", "Show what a function printed."),
