@@ -110,7 +110,10 @@ class AsyncWorker(asyncio.BufferedProtocol):
         if frame.kind == FrameKind.CALLS:
             header, calls = split_calls(frame)
             for group in self._groups(calls, is_one_batch=header.batched):
-                coroutine = self._run_batch(group) if self._is_batched or header.batched else self._run_call(*group[0])
+                if self._is_batched or header.batched:
+                    coroutine = self._run_batch(group, header.suspects_below)
+                else:
+                    coroutine = self._run_call(*group[0])
                 task = self._loop.create_task(coroutine)
                 for call, _ in group:
                     self._tasks[call.call_id] = task
@@ -178,13 +181,13 @@ class AsyncWorker(asyncio.BufferedProtocol):
             timing.execute_ns = monotonic_ns() - decoded_ns
         return succeeded(call, value, timing)
 
-    async def _run_batch(self, calls: list[Call]) -> None:
+    async def _run_batch(self, calls: list[Call], suspects_below: int) -> None:
         try:
             entry = entry_for(self._entries, calls[0][0])
         except InvalidArguments as error:
             self._answer([refused(call, error, Timing()) for call, _ in calls])
             return
-        batch = BatchRun(entry, calls, narrows=self._narrows)
+        batch = BatchRun(entry, calls, narrows=self._narrows, suspects_below=suspects_below)
         started_ns = 0
         while batch.has_items:
             try:

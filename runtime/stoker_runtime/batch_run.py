@@ -37,7 +37,7 @@ class BatchRun:
     While ``has_items``: run what ``call`` gives, and tell ``succeed`` or ``fail``; then all ``results`` are there.
     """
 
-    def __init__(self, entry: Entry, calls: Sequence[Call], *, narrows: bool = False) -> None:
+    def __init__(self, entry: Entry, calls: Sequence[Call], *, narrows: bool = False, suspects_below: int = 0) -> None:
         self._entry = entry
         self._narrows = narrows
         self._started_ns = monotonic_ns()
@@ -52,6 +52,7 @@ class BatchRun:
         for call, body in calls:
             self._take(call, body)
         self._had_items = len(self._calls)
+        self._suspects = sum(call.call_id < suspects_below for call in self._calls)
         self._decode_ns = monotonic_ns() - self._started_ns
 
     @property
@@ -84,7 +85,8 @@ class BatchRun:
         self._execute_ns = execute_ns
         count = len(self._calls)
         if self._narrows and execute_ns < _AT_ONCE_NS and count > 1:
-            first = first_of_cheap_suspects(count)
+            first = self._suspects if 0 < self._suspects < count else first_of_cheap_suspects(count)
+            self._suspects = 0
             self._aside.append((self._calls[first:], self._items[first:]))
             del self._calls[first:], self._items[first:]
             return

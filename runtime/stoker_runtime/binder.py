@@ -82,7 +82,7 @@ class Binder:
         if queue.has_apart:
             calls, are_suspects = queue.take_apart(now_ns, expired)
             if are_suspects and len(calls) > 1:
-                self._send_suspects(link, calls, now_ns)
+                self._send_suspects(link, calls, now_ns, expired)
                 return Step.SENT
         else:
             calls = []
@@ -128,6 +128,9 @@ class Binder:
 
     def _observe_failed(self, frame: SentFrame, wall_s: float) -> None:
         failed = frame.failed or ()
+        if frame.size > 1:
+            is_narrowed = any(result.verdict != Verdict.SUSPECT for _, result, _ in failed) or len(failed) < frame.size
+            self.faults.is_found_at_once = is_narrowed
         answered = frame.size - len(failed)
         if answered and failed:  # the worker narrowed it down by itself: what each of its runs took is not known
             self.faults.note_good(answered)
@@ -200,20 +203,26 @@ class Binder:
             self._wake_at(now_ns + int(plan.wait_s * 1e9))
         return plan.size
 
-    def _send_suspects(self, link: ReplicaLink, calls: list[Invocation], now_ns: int) -> None:
-        """Some of them run, and the rest waits to hear what comes of it."""
+    def _send_suspects(
+        self, link: ReplicaLink, calls: list[Invocation], now_ns: int, expired: list[Invocation]
+    ) -> None:
+        """Some of them run, and the rest waits to hear what comes of it. Where the worker itself finds out at once
+        who is at fault, fresh calls fill their batch up: if it passes, they cost no run of their own."""
         first = self.faults.suspects_to_run(len(calls), self.model, self._cost_per_call)
-        rest = calls[first:]
+        rest, mates = calls[first:], list[Invocation]()
+        if self.faults.is_found_at_once and self._sizes_by_count:
+            limit = self.faults.batch_size(self.model, self._cost_per_call)
+            mates = self._queue.take_mates(limit - first, calls[0], now_ns, expired)
         self._queue.park(rest)
-        self._send(link, calls[:first], now_ns)
-        link.frames[-1].rest = rest
+        running = calls[:first] + mates
+        _note_sent(running)
+        self._stats.note_batch(len(running))
+        link.send_calls(running, batched=True, now_ns=now_ns, suspects=first).rest = rest
 
     def _send(self, link: ReplicaLink, calls: list[Invocation], now_ns: int) -> None:
         if link.on_first_use is not None:
             _note_first_use(link, calls)
-        for invocation in calls:
-            invocation.state = SENT
-            invocation.attempt += 1
+        _note_sent(calls)
         if self._batch is not None:
             self._stats.note_batch(len(calls))
             link.send_calls(calls, batched=True, now_ns=now_ns)
@@ -228,6 +237,12 @@ class Binder:
                 link.send_calls(calls[start : start + _CALLS_PER_FRAME], batched=False, now_ns=now_ns)
         else:
             link.send_each(calls, now_ns=now_ns)
+
+
+def _note_sent(calls: list[Invocation]) -> None:
+    for invocation in calls:
+        invocation.state = SENT
+        invocation.attempt += 1
 
 
 def _note_first_use(link: ReplicaLink, calls: list[Invocation]) -> None:

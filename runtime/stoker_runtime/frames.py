@@ -99,6 +99,7 @@ class CallsHeader(msgspec.Struct, array_like=True, frozen=True):
 
     batched: bool
     calls: list[CallHeader]
+    suspects_below: int = 0  # calls with ids below are suspects: if all fail, they run again before their mates do
 
 
 class ResultStatus(IntEnum):

@@ -32,15 +32,10 @@ class Isolation:
 
     def on_frame_answered(self, link: ReplicaLink, frame: SentFrame, now_ns: int) -> None:
         """A frame that failed, or that suspects wait for, is fully answered."""
-        rest, failed = frame.rest, frame.failed or ()
-        if rest is not None and frame.failed is None:
-            self._reruns.accuse(rest)
-        elif rest is not None:
-            self._reruns.clear(rest)
         suspects: list[Invocation] = []
-        unknown: list[Invocation] = []
         accused = 0
-        for invocation, result, body in failed:
+        unknown: list[Invocation] = []
+        for invocation, result, body in frame.failed or ():
             if result.verdict == _BAD or not self._isolates:
                 self._on_result(link, invocation, result, body, now_ns)
             elif result.verdict == _UNKNOWN:
@@ -48,13 +43,16 @@ class Isolation:
             else:
                 accused += 1
                 suspects.append(invocation)
-        self._reruns.put_back_unknown(
-            [call for call in unknown if call.outcome is None], were_suspects=rest is not None
-        )
+        before = frame.suspects_below
+        if frame.rest is not None and _passed(frame):
+            self._reruns.accuse(frame.rest)
+        elif frame.rest is not None:
+            self._reruns.clear(frame.rest)
+        self._reruns.put_back([call for call in unknown if call.outcome is None], before)
         suspects = [call for call in suspects if call.outcome is None]
         if suspects:
             is_whole = len(suspects) == accused  # else the bad one may have left
-            self._reruns.narrow_down(suspects, are_suspects=is_whole, were_suspects=rest is not None)
+            self._reruns.narrow_down(suspects, before, are_suspects=is_whole)
 
     def take_back(self, link: ReplicaLink, now_ns: int) -> tuple[list[Invocation], list[Invocation]]:
         """What a lost replica held, as (may have started, not started)."""
@@ -64,3 +62,11 @@ class Isolation:
             if frame.rest is not None:
                 self._reruns.clear(frame.rest)
         return held
+
+
+def _passed(frame: SentFrame) -> bool:
+    """The suspects of a frame are good, whatever came of the mates that filled it up."""
+    if frame.size == 1:
+        return frame.failed is None
+    below = frame.suspects_below
+    return all(invocation.call_id >= below for invocation, _, _ in frame.failed or ())

@@ -116,13 +116,15 @@ class NarrowingPlan:
 class FaultRate:
     """How often calls are bad, and what a failed execution costs."""
 
-    __slots__ = ("_bad", "_failed", "_items", "_max_batch_size", "_plan", "_seen")
+    __slots__ = ("_bad", "_failed", "_items", "_max_batch_size", "_plan", "_seen", "is_found_at_once")
 
     def __init__(self, max_batch_size: int) -> None:
         self._max_batch_size = max_batch_size
         self._bad = 0.0
         self._items = 0.0
         self._failed = CostModel()
+        self.is_found_at_once = False
+        """The last batch that failed was narrowed down by the worker itself."""
         self._plan: NarrowingPlan | None = None
         self._seen = 0
 

@@ -124,6 +124,18 @@ class CallQueue:
                 method = None
         return taken
 
+    def take_mates(self, limit: int, of: Invocation, now_ns: int, expired: list[Invocation]) -> list[Invocation]:
+        """Up to ``limit`` calls in order that may fill up the batch of another."""
+        taken: list[Invocation] = []
+        method = of.method if self._by_method else ""
+        for lanes in self._lanes[:_BATCH]:
+            lane = lanes.get(method)
+            while lane and len(taken) < limit:
+                self._sort_out(lane.popleft(), now_ns, taken, expired)
+            if lane is not None and not lane:
+                del lanes[method]
+        return taken
+
     def peek(self, limit: int, now_ns: int) -> list[Invocation]:
         """What ``take(limit)`` would give, without taking it."""
         seen: list[Invocation] = []

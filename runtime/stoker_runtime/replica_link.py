@@ -171,8 +171,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
         self.frames.clear()
         return started, waiting
 
-    def send_calls(self, calls: Sequence[Invocation], *, batched: bool, now_ns: int) -> None:
-        """One frame with all of ``calls``: a batch, or calls to run at once."""
+    def send_calls(self, calls: Sequence[Invocation], *, batched: bool, now_ns: int, suspects: int = 0) -> SentFrame:
+        """One frame with all of ``calls``: a batch, or calls to run at once. The first so many may be ``suspects``."""
         first_id, size = self._next_id, len(calls)
         headers = [self._header(call, call_id, now_ns) for call_id, call in enumerate(calls, first_id)]
         cost = 0.0
@@ -183,10 +183,14 @@ class ReplicaLink(asyncio.BufferedProtocol):
                 call.batch_size = size
         self._next_id += size
         self.last_used_ns = now_ns
-        self.frames.append(SentFrame(first_id, size, batched, cost, now_ns))
+        sent = SentFrame(first_id, size, batched, cost, now_ns)
+        sent.suspects_below = first_id + suspects
+        self.frames.append(sent)
         if self._held is not None and not batched and size > 1:
             self._held.watch()
-        self._write(pack(FrameKind.CALLS, CallsHeader(batched, headers), *[call.body for call in calls]))
+        header = CallsHeader(batched, headers, sent.suspects_below)
+        self._write(pack(FrameKind.CALLS, header, *[call.body for call in calls]))
+        return sent
 
     def send_each(self, calls: Sequence[Invocation], *, now_ns: int) -> None:
         """A frame for each call, in one write: the worker runs them in order, and only the head may be running."""

@@ -51,19 +51,21 @@ class Reruns:
         """User code raised, and the retries say to try again; by itself, if it would fail its mates again."""
         self._put_back([[invocation]], is_apart=invocation.suspicions > 0)
 
-    def narrow_down(self, calls: list[Invocation], *, are_suspects: bool, were_suspects: bool) -> None:
-        """A run of ``calls`` failed as a whole: they run again by themselves, which is no further attempt."""
-        self._note_failed_batch(calls, were_suspects)
-        self._queue.push_apart([calls], are_suspects=are_suspects, is_first=were_suspects)
+    def narrow_down(self, calls: list[Invocation], suspects_below: int, *, are_suspects: bool) -> None:
+        """A run of ``calls`` failed as a whole: they run again by themselves, which is no further attempt. Those with
+        ids below were suspects already, and come first."""
+        is_first = any(invocation.call_id < suspects_below for invocation in calls)
+        self._note_failed_batch(calls, suspects_below)
+        self._queue.push_apart([calls], are_suspects=are_suspects, is_first=is_first)
         self._wake()
 
     def clear(self, rest: list[Invocation]) -> None:
         """Suspects about whom nothing is known any more: ordinary calls again, the first of them."""
         self._mix(self._queue.release(rest))
 
-    def put_back_unknown(self, calls: list[Invocation], *, were_suspects: bool) -> None:
-        """Calls of a failed batch about whom nothing is known: the same, and no further attempt."""
-        self._note_failed_batch(calls, were_suspects)
+    def put_back(self, calls: list[Invocation], suspects_below: int) -> None:
+        """Calls of a failed batch about whom nothing is known: ordinary ones, which is no further attempt."""
+        self._note_failed_batch(calls, suspects_below)
         self._mix(calls)
 
     def accuse(self, rest: list[Invocation]) -> None:
@@ -114,10 +116,10 @@ class Reruns:
             self._queue.push_apart([calls], is_first=False)
         self._wake()
 
-    def _note_failed_batch(self, calls: list[Invocation], were_suspects: bool) -> None:
+    def _note_failed_batch(self, calls: list[Invocation], suspects_below: int) -> None:
         for invocation in calls:
             invocation.attempt -= 1
-            invocation.suspicions += not were_suspects
+            invocation.suspicions += invocation.call_id >= suspects_below
         self._note_rerun(calls)
 
     def _note_rerun(self, calls: list[Invocation]) -> None:

@@ -24,6 +24,7 @@ class SentFrame:
         "sent_ns",
         "size",
         "started_ns",
+        "suspects_below",
     )
 
     def __init__(self, first_id: int, size: int, batched: bool, cost: float, sent_ns: int) -> None:
@@ -39,5 +40,7 @@ class SentFrame:
         """What the worker says that it spent: decode, execute, encode."""
         self.failed: list[tuple[Invocation, ResultHeader, bytes | memoryview]] | None = None
         """Calls of a batch that failed as a whole, with what the worker said."""
+        self.suspects_below = 0
+        """Calls with ids below are suspects, the others are mates that filled up the batch."""
         self.rest: list[Invocation] | None = None
         """Suspects that wait to hear what comes of this frame."""

@@ -153,7 +153,7 @@ class SyncWorker:
             self._flushed_ns = monotonic_ns()
         if header.batched or self._is_batched:
             for group in by_method(calls) if header.batched else ([call] for call in calls):
-                self._run_batch(group)
+                self._run_batch(group, header.suspects_below)
                 self._flush()
         else:
             last = calls[-1][0] if calls else None
@@ -184,7 +184,7 @@ class SyncWorker:
         finally:
             end_call()
 
-    def _run_batch(self, calls: list[Call]) -> None:
+    def _run_batch(self, calls: list[Call], suspects_below: int) -> None:
         live = [call for call in calls if call[0].call_id not in self._canceled]
         for call, _ in calls:
             if call.call_id in self._canceled:
@@ -199,7 +199,8 @@ class SyncWorker:
             self._results += [refused(call, error, Timing()) for call, _ in live]
             return
         with call_scope(live[0][0]):
-            self._results += BatchRun(entry, live, narrows=self._narrows).run()
+            batch = BatchRun(entry, live, narrows=self._narrows, suspects_below=suspects_below)
+            self._results += batch.run()
 
     def _run_stream(self, entry: Entry, call: CallHeader, body: memoryview) -> Result:
         timing = Timing()

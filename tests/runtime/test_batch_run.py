@@ -137,3 +137,16 @@ async def test_an_async_batch_is_narrowed_down_as_well() -> None:
         else:
             run.succeed(value, 0)
     assert outcomes(run) == {0: 2, 1: 4, 2: "bad"}
+
+
+def test_mates_that_filled_up_a_batch_of_suspects_do_not_run_before_them() -> None:
+    checked = Checked()
+    run = BatchRun(entry_of(checked), calls_of([1, 2, 3, 4, -1, 6]), narrows=True, suspects_below=3)
+    run.run()
+    assert checked.sizes == [6, 3]
+    assert outcomes(run) == {0: 2, 1: 4, 2: 6, **dict.fromkeys((3, 4, 5), "suspect")}
+    checked = Checked()
+    run = BatchRun(entry_of(checked), calls_of([1, -1, 3, 4, 5, 6]), narrows=True, suspects_below=3)
+    run.run()
+    assert checked.sizes == [6, 3, 2, 1, 1]
+    assert outcomes(run) == {0: 2, 1: "bad", **dict.fromkeys((2, 3, 4, 5), "unknown")}
