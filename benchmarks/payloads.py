@@ -3,7 +3,8 @@
 A body is read from its connection, given to the worker process, given back by it and written again; the bare uvicorn
 has one process and reads and writes only. Both run on core 0, the load generator on core 1; rounds are interleaved,
 figures are medians. A MB is a million bytes of the body, counted once though it goes in and comes out; the CPU time is
-that of all processes of the server, workers included.
+that of all processes of the server, workers included. Copies held are how far their resident memory rose at its peak,
+in bodies of one size for each connection; a process that keeps what it freed for the next body shows less.
 
     python -m benchmarks.payloads [--rounds 3] [--duration-s 3] [--short]
 """
@@ -18,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.overhead import servers
-from benchmarks.processes import cpu_seconds_of_tree
+from benchmarks.processes import cpu_seconds_of_tree, forget_peaks, peak_bytes, process_tree
 from benchmarks.serving import Served
 from benchmarks.table import markdown, median, write_results
 
@@ -31,9 +32,11 @@ MANY, FEW = 16, 2
 def load(served: Served, body_file: Path, duration_s: float) -> dict[str, float]:
     """One closed-loop round: millions of bytes per second, CPU microseconds for each million, milliseconds."""
     size = body_file.stat().st_size
-    before_s = cpu_seconds_of_tree(served.pid)
+    pids = process_tree(served.pid)
+    held_bytes, before_s = forget_peaks(pids), cpu_seconds_of_tree(served.pid)
     command = [sys.executable, "-m", "benchmarks.load_client", "--url", served.url, "--body-file", str(body_file)]
-    command += ["--duration-s", str(duration_s), "--connections", str(MANY if size <= KIB**2 else FEW), "--finish"]
+    connections = MANY if size <= KIB**2 else FEW
+    command += ["--duration-s", str(duration_s), "--connections", str(connections), "--finish"]
     for header in (*served.headers, "Content-Type: application/octet-stream"):
         command += ["--header", header]
     done = subprocess.run(["taskset", "-c", "1", *command], capture_output=True, text=True, check=True)
@@ -46,6 +49,19 @@ def load(served: Served, body_file: Path, duration_s: float) -> dict[str, float]
         "CPU µs/MB": (cpu_seconds_of_tree(served.pid) - before_s) / megabytes * 1e6,
         "p50 ms": result["p50_ms"],
         "p99 ms": result["p99_ms"],
+        "copies held": (peak_bytes(pids) - held_bytes) / size / connections,
+    }
+
+
+def figures(middle: dict[str, float], bare_cpu: float, size: int) -> dict[str, object]:
+    """The columns, rounded."""
+    return {
+        "MB/s": round(middle["MB/s"], None if middle["MB/s"] >= 100 else 1),
+        "CPU µs/MB": round(middle["CPU µs/MB"]),
+        "CPU / bare": round(middle["CPU µs/MB"] / bare_cpu, 2),
+        "p50 ms": round(middle["p50 ms"], 2),
+        "p99 ms": round(middle["p99 ms"], 2),
+        "copies held": round(middle["copies held"], 1) if size >= KIB**2 else "–",
     }
 
 
@@ -64,11 +80,7 @@ def measure(rounds: int, duration_s: float) -> list[dict[str, object]]:
             bare_cpu = median(run["CPU µs/MB"] for run in runs[first])
             for name, results in runs.items():
                 middle = {key: median(run[key] for run in results) for key in results[0]}
-                digits = {"MB/s": 0 if middle["MB/s"] >= 100 else 1, "CPU µs/MB": 0, "p50 ms": 2, "p99 ms": 2}
-                figures = {key: round(value, digits[key] or None) for key, value in middle.items()}
-                rows.append(
-                    {"body": shown, "server": name, **figures, "CPU / bare": round(middle["CPU µs/MB"] / bare_cpu, 2)}
-                )
+                rows.append({"body": shown, "server": name, **figures(middle, bare_cpu, size)})
     return rows
 
 
