@@ -57,8 +57,10 @@ NAMES: Final = (
     "rate_10m", "rate_1h", "rate_8h", "rate_2d", "rate_life",
     "minute", "hours_seen", "day", "days_seen", "week",
     "phase", "regularity",
-    "load",
+    "share_10m", "share_1h", "share_8h", "load_rise", "load_rise_day",
+    "session", "session_bursts", "last_gap", "last_but_one",
     "long_fine", "long_wide", "long_alive",
+    "long_octave", "long_left", "beyond_longest",
 )  # fmt: skip
 WIDTH: Final = len(NAMES)
 
@@ -86,8 +88,8 @@ def features(history: FunctionHistory, pooled: PooledHazard, edges: Floats) -> F
     count = len(gaps)
     prior = pooled.hazard(history.bursts, at)
     out[0] = np.log(prior)
-    _gap_features(out, gaps, at, prior)
     out[10] = np.log(at + 1.0)
+    _gap_features(out, gaps, at, prior)
     out[11] = math.log1p(history.bursts)
     _histogram_features(out, history, at, prior)
     _rate_features(out, history, at)
@@ -101,7 +103,12 @@ def features(history: FunctionHistory, pooled: PooledHazard, edges: Floats) -> F
     else:
         out[22] = 3.0
         out[23] = math.log(0.15)
-    out[24] = math.log(pooled.load_ratio(history.last_s))
+    _load_features(out, history, pooled)
+    session_s = history.last_s - history.session_s
+    out[29] = math.log(session_s + 15.0)
+    out[30] = math.log1p(history.session_bursts)
+    out[31] = math.log(float(gaps[-1]) if count else 1e5)
+    out[32] = math.log(float(gaps[-2]) if count > 1 else 1e5)
     return out.T
 
 
@@ -147,12 +154,25 @@ def _histogram_features(out: Floats, history: FunctionHistory, at: Floats, prior
     np.cumsum(history.histogram, out=below[1:])
     total = below[-1]
     place = HISTOGRAM_PER_OCTAVE * np.log2(np.maximum(at, 1.0) / BURST_S)
-    for row, half in ((25, 0.5), (26, 2.5)):
+    for row, half in ((33, 0.5), (34, 2.5), (36, 8.0)):
         bounds = np.interp(np.concatenate([place - half, place + half]), _BIN_EDGES, below).reshape(2, len(at))
         span = at * (2.0 ** (half / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-half / HISTOGRAM_PER_OCTAVE))
         mass = bounds[1] - bounds[0]
         out[row] = np.log((mass + 0.5 * np.minimum(prior * span, 1.0)) / ((total - bounds[0] + 0.5) * span))
-    out[27] = np.log((total - np.interp(place, _BIN_EDGES, below) + 0.1) / (total + 0.1))
+    left = total - np.interp(place, _BIN_EDGES, below)
+    out[35] = np.log((left + 0.1) / (total + 0.1))
+    out[37] = np.log(left + 0.1)
+    out[38] = out[10] - math.log(history.longest_s)
+
+
+def _load_features(out: Floats, history: FunctionHistory, pooled: PooledHazard) -> None:
+    """What the function's share of the platform's calls comes to at the platform's present load."""
+    loads = [math.log(load) for load in pooled.loads(history.last_s)]
+    now = loads[1]
+    for row, (rate, load) in enumerate(zip(history.rates[:3], loads[:3], strict=True)):
+        out[24 + row] = math.log(rate + 1e-7) - load + now
+    out[27] = now - loads[2]
+    out[28] = now - loads[3]
 
 
 def _rate_features(out: Floats, history: FunctionHistory, at: Floats) -> None:

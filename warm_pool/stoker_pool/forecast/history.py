@@ -18,6 +18,8 @@ REMEMBERED: Final = 64
 """Gaps kept one by one, and twice that while the ring is filling."""
 BURST_S: Final = 15.0
 """Calls closer than this are one burst: a replica that just answered is never let go within it."""
+SESSION_GAP_S: Final = 900.0
+"""A longer gap begins a new stretch of use."""
 HALF_LIVES_S: Final = (600.0, 3600.0, 28800.0, 172800.0)
 """Over how long the four call rates look back."""
 HISTOGRAM_BINS: Final = 104
@@ -51,8 +53,11 @@ class FunctionHistory:
         "histogram_total",
         "hours",
         "last_s",
+        "longest_s",
         "minute",
         "rates",
+        "session_bursts",
+        "session_s",
         "swept_s",
         "week",
         "weeks",
@@ -64,6 +69,9 @@ class FunctionHistory:
         self.swept_s = 0.0
         self.calls = 0
         self.bursts = 0
+        self.longest_s = 60.0
+        self.session_s = at_s
+        self.session_bursts = 0
         self._ring = np.zeros(2 * REMEMBERED)
         self._size = 0
         self.rates = [0.0] * len(HALF_LIVES_S)
@@ -90,6 +98,11 @@ class FunctionHistory:
         self.last_s = at_s
         if gap_s < BURST_S:
             return None
+        if gap_s > SESSION_GAP_S:
+            self.session_s, self.session_bursts = at_s, 0
+        else:
+            self.session_bursts += 1
+        self.longest_s = max(gap_s, self.longest_s * 0.995)
         self._push(gap_s)
         self._decay(gap_s)
         self._mark(at_s)

@@ -20,8 +20,8 @@ _BINS: Final = 80
 """Of 15 s · 2^(k/4): the last begins after some 180 days."""
 EDGES_S: Final[Floats] = np.concatenate([[0.0], BURST_S * 2.0 ** (np.arange(_BINS) / _PER_OCTAVE)])
 _WIDTHS: Final[Floats] = np.diff(EDGES_S)
-_FORGET_AT: Final = 20000.0
-_DAY_SLOTS: Final = 48
+_FORGET_AT: Final = 2000.0
+LOAD_MEMORIES_S: Final = (600.0, 3600.0, 28800.0, 172800.0)
 
 
 def class_of(gaps: int) -> int:
@@ -35,9 +35,7 @@ class PooledHazard:
     def __init__(self) -> None:
         self.hits = np.zeros((CLASSES, _BINS))
         self.exposure_s = np.zeros((CLASSES, _BINS))
-        self.fast = 0.0
-        self.slow = 0.0
-        self.day = np.zeros(_DAY_SLOTS)
+        self._loads = [0.0] * len(LOAD_MEMORIES_S)
         self.first_s: float | None = None
         self.last_s = 0.0
         self._seed()
@@ -61,25 +59,28 @@ class PooledHazard:
             self.first_s = self.last_s = at_s
         step_s = max(at_s - self.last_s, 0.0)
         self.last_s = max(at_s, self.last_s)
-        self.fast = self.fast * math.exp(-step_s / 900.0) + 1.0 / 900.0
-        self.slow = self.slow * math.exp(-step_s / 86400.0) + 1.0 / 86400.0
-        self.day[int(at_s // 1800.0) % _DAY_SLOTS] += 1.0
+        self._loads = [
+            load * math.exp(-step_s / memory_s) + 1.0 / memory_s
+            for load, memory_s in zip(self._loads, LOAD_MEMORIES_S, strict=True)
+        ]
 
     def hazard(self, gaps: int, ages_s: Floats) -> Floats:
         """Calls per second at each age for a function of that class."""
         kind = class_of(gaps)
         rate = (self.hits[kind] + 1e-6) / (self.exposure_s[kind] + 1.0)
-        return rate[np.minimum(np.searchsorted(EDGES_S, ages_s, side="right") - 1, _BINS - 1)]
+        found: Floats = rate[np.minimum(np.searchsorted(EDGES_S, ages_s, side="right") - 1, _BINS - 1)]
+        return found
 
-    def load_ratio(self, at_s: float) -> float:
-        """The load now against the load of the last day, 1.0 while little is known."""
+    def loads(self, at_s: float) -> list[float]:
+        """Bursts per second anywhere, looking back over each of ``LOAD_MEMORIES_S``."""
         if self.first_s is None:
-            return 1.0
-        seen_s = max(at_s - self.first_s, 0.0)
+            return [1e-5] * len(LOAD_MEMORIES_S)
+        seen_s = max(at_s - self.first_s, 0.0) + 1.0
         since_s = max(at_s - self.last_s, 0.0)
-        slow = self.slow * math.exp(-since_s / 86400.0) / (1.0 - math.exp(-seen_s / 86400.0) + 0.01)
-        fast = self.fast * math.exp(-since_s / 900.0) / (1.0 - math.exp(-seen_s / 900.0) + 0.01)
-        return (fast + 1e-3) / (slow + 1e-3)
+        return [
+            (load * math.exp(-since_s / memory_s) + 1e-6) / (1.0 - math.exp(-seen_s / memory_s) + 0.02)
+            for load, memory_s in zip(self._loads, LOAD_MEMORIES_S, strict=True)
+        ]
 
     def _expose(self, kind: int, from_s: float, to_s: float) -> None:
         if to_s > from_s:
