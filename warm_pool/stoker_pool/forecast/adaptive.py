@@ -18,15 +18,22 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from stoker.options import Scaling
+from stoker_pool.forecast.chains import Chains
+from stoker_pool.forecast.contest import TIMER_S, Contest
 from stoker_pool.forecast.curve import Curve
 from stoker_pool.forecast.features import ages, features
 from stoker_pool.forecast.hazard_net import HazardNet
 from stoker_pool.forecast.history import BURST_S, FunctionHistory
-from stoker_pool.forecast.policy import Windows
+from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, level_of
+from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.forecast.pooled import PooledHazard
 from stoker_pool.forecast.prices import WARMTH_PRICES_S, PriceSearch, bounded, price_of
+from stoker_pool.forecast.snapshot import Learned, packed, unpacked
+from stoker_pool.forecast.windows import merged
 
 MOST_FUNCTIONS: Final = 20_000
+FARTHEST_S: Final = 1e11
+"""A time beyond it (some 3,000 years) is none."""
 _CURVES: Final = 1024
 _SWEPT_AT_ONCE: Final = 2
 _SWEEP_STEP_S: Final = 60.0
@@ -36,20 +43,22 @@ class AdaptivePolicy:
     """Implements ``Forecast``. One per platform: functions share what they have in common."""
 
     def __init__(self, prices: Callable[[str], float] | None = None, *, net: HazardNet | None = None) -> None:
+        """``prices``: idle seconds that a cold start of a function is worth; None: as its scaling says."""
         self._prices = prices
         self._net = net or HazardNet.shipped()
         self._pooled = PooledHazard()
         self._functions: dict[str, FunctionHistory] = {}
         self._swept: deque[str] = deque()
         self._curves: dict[str, Curve] = {}
+        self._contests: dict[str, Contest] = {}
+        self._chains = Chains()
+        self._moved: set[str] = set()
         self._scalings: dict[str, Scaling] = {}
         self._searches: dict[str, PriceSearch] = {}
         self._loads_s: dict[str, float] = {}
+        self._idle_s: dict[str, float] = {}
 
-    @property
-    def load_s(self) -> Mapping[str, float]:
-        """How long a start takes, as the pool has learned it."""
-        return self._loads_s
+    # --- what the pool tells ------------------------------------------------------------------------------------------
 
     def set_scaling(self, function: str, scaling: Scaling) -> None:
         """What a cold start is worth to the function, in its own words."""
@@ -60,52 +69,74 @@ class AdaptivePolicy:
         if math.isfinite(load_s) and load_s >= 0:
             self._loads_s[function] = load_s
 
+    @property
+    def load_s(self) -> Mapping[str, float]:
+        """How long a start of each function takes, as the pool has learned it."""
+        return self._loads_s
+
     def note_calls(self, function: str, at_s: float, count: int = 1) -> None:
         """``count`` calls arrived at ``at_s``. Late, repeated and backward times are taken, not refused."""
-        if not math.isfinite(at_s) or count < 1:
+        if not -FARTHEST_S < at_s < FARTHEST_S or count < 1:
             return
         history = self._functions.get(function)
         if history is None:
             self._begin(function, at_s, count)
-            return
-        search = self._search(function)
-        if at_s - history.last_s < BURST_S:
+        elif at_s - history.last_s < BURST_S:
             history.note(at_s, count)
+            search = self._search(function)
             if search is not None:
                 search.note(None, count)
-            return
-        if search is not None:
-            search.note(math.exp(-self._curve(function, history).log_hazard_at(at_s - history.last_s)), count)
-        self._curves.pop(function, None)
-        swept_s, gaps = history.swept_s, history.bursts
-        gap_s = history.note(at_s, count)
-        if gap_s is not None:
-            self._pooled.note_gap(gaps, swept_s, gap_s)
-            history.swept_s = 0.0
-            self._pooled.note_load(at_s)
-            self._sweep(at_s)
+        else:
+            self._end_gap(function, history, at_s, count)
 
     def note_idle(self, function: str, at_s: float) -> None:
-        """The last call in flight has ended: nothing follows from it, ages are counted from calls."""
+        """The last call in flight has ended."""
+        if function in self._functions and -FARTHEST_S < at_s < FARTHEST_S:
+            self._idle_s[function] = at_s
+
+    def forget(self, function: str) -> None:
+        """The function was deleted."""
+        kept: tuple[dict[str, object], ...] = (
+            self._functions, self._curves, self._contests, self._scalings, self._searches, self._loads_s, self._idle_s,
+        )  # type: ignore[assignment]  # fmt: skip
+        for each in kept:
+            each.pop(function, None)
+        self._chains.forget(function)
+        self._moved.discard(function)
+
+    # --- what it says -------------------------------------------------------------------------------------------------
 
     def windows(self, function: str, now_s: float) -> Windows:
         """When to be loaded from ``now_s`` on, for as long as no other call comes."""
         history = self._functions.get(function)
-        if history is None or not math.isfinite(now_s):
+        if history is None or not -FARTHEST_S < now_s < FARTHEST_S:
             return ()
-        return self._curve(function, history).windows(self.price_s(function), now_s)
+        price_s = self.price_s(function)
+        led = self._chains.window(function, price_s, now_s)
+        if self.is_off(function):
+            idle_s = max(self._idle_s.get(function, history.last_s), history.last_s)
+            windows: Windows = (Window(now_s, idle_s + TIMER_S),) if now_s < idle_s + TIMER_S else ()
+        else:
+            windows = self._curve(function, history).windows(price_s, now_s)
+        return windows if led is None else merged((*windows, led))
+
+    def take_moved(self) -> frozenset[str]:
+        """Functions whose windows have changed since this was last asked, because others were called."""
+        moved = frozenset(self._moved)
+        self._moved.clear()
+        return moved
 
     def hazard(self, function: str, at_s: float) -> float:
         """Calls per second expected at ``at_s``, given none until then; 0 for a function never called."""
         history = self._functions.get(function)
-        if history is None or not math.isfinite(at_s):
+        if history is None or not -FARTHEST_S < at_s < FARTHEST_S:
             return 0.0
         return math.exp(self._curve(function, history).log_hazard_at(max(at_s - history.last_s, 0.0)))
 
     def next_use_rate(self, function: str, now_s: float) -> float:
         """Expected calls per second in the time to come: what staying loaded is worth."""
         history = self._functions.get(function)
-        if history is None or not math.isfinite(now_s):
+        if history is None or not -FARTHEST_S < now_s < FARTHEST_S:
             return 0.0
         age_s = max(now_s - history.last_s, 0.0)
         horizon_s = max(600.0, age_s)
@@ -126,19 +157,45 @@ class AdaptivePolicy:
             return search.price_s(scaling.cold_start_target)
         return price_s
 
+    def level(self, function: str, now_s: float, tier: HostTier | None = DEFAULT_HOST_TIER) -> Level:
+        """Hot on the device, parked in host memory, or cold: what is worth most at ``now_s``."""
+        return level_of(self.hazard(function, now_s), self.price_s(function), tier)
+
     def status(self, function: str) -> str:
         """In words: what it goes by, or why it is turned off; empty where it knows nothing."""
         history = self._functions.get(function)
-        return "" if history is None else f"learned from {history.bursts} gaps between calls"
+        if history is None:
+            return ""
+        if not self.is_off(function):
+            return f"learned from {history.bursts} gaps between calls"
+        contest = self._contests[function]
+        return (
+            f"turned off: over the last gaps it would have cost {contest.forecast_s:.0f} idle seconds (cold starts at "
+            f"their price), a plain keep-alive of {TIMER_S:.0f} s {contest.timer_s:.0f}; that keep-alive is in force"
+        )
 
     def is_off(self, function: str) -> bool:
         """It loses against a plain keep-alive here, and its windows are that keep-alive's."""
-        return False
+        contest = self._contests.get(function)
+        return contest is not None and contest.is_lost
 
-    def forget(self, function: str) -> None:
-        """The function was deleted."""
-        for kept in (self._functions, self._curves, self._scalings, self._searches, self._loads_s):
-            kept.pop(function, None)
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def state(self) -> bytes:
+        """All that was learned, but who follows whom: that is learned again within minutes."""
+        return packed(Learned(self._pooled, self._functions, self._contests, self._searches))
+
+    def restore(self, state: bytes) -> None:
+        """Go on from ``state``; raises ``ValueError`` where it is damaged or of another version, changing nothing."""
+        learned = unpacked(state)
+        self._pooled, self._functions = learned.pooled, learned.functions
+        self._contests, self._searches = learned.contests, learned.searches
+        self._swept = deque(learned.functions)
+        self._curves.clear()
+        self._idle_s.clear()
+        self._chains, self._moved = Chains(), set()
+
+    # --- within -------------------------------------------------------------------------------------------------------
 
     def _begin(self, function: str, at_s: float, count: int) -> None:
         if len(self._functions) >= MOST_FUNCTIONS:
@@ -147,6 +204,30 @@ class AdaptivePolicy:
         history.calls = count
         self._swept.append(function)
         self._pooled.note_load(at_s)
+        self._moved.update(self._chains.note_burst(function, at_s))
+
+    def _end_gap(self, function: str, history: FunctionHistory, at_s: float, count: int) -> None:
+        """A call after a gap: what was forecast for it is judged, then learned from."""
+        curve = self._curve(function, history)
+        gap_s = at_s - history.last_s
+        log_hazard, price_s = curve.log_hazard_at(gap_s), self.price_s(function)
+        busy_s = min(max(self._idle_s.get(function, history.last_s) - history.last_s, 0.0), gap_s)
+        self._contests.setdefault(function, Contest()).note(
+            idle_s=gap_s - busy_s,
+            loaded_s=curve.loaded_s(price_s, busy_s, gap_s),
+            is_cold=log_hazard < -math.log(price_s) and busy_s < gap_s,
+            price_s=price_s,
+        )
+        search = self._search(function)
+        if search is not None:
+            search.note(math.exp(-log_hazard), count)
+        del self._curves[function]
+        self._pooled.note_gap(history.bursts, history.swept_s, gap_s)
+        self._pooled.note_load(at_s)
+        history.note(at_s, count)
+        history.swept_s = 0.0
+        self._sweep(at_s)
+        self._moved.update(self._chains.note_burst(function, at_s))
 
     def _search(self, function: str) -> PriceSearch | None:
         scaling = self._scalings.get(function)
@@ -179,10 +260,3 @@ class AdaptivePolicy:
             if age_s > history.swept_s + _SWEEP_STEP_S:
                 self._pooled.note_waiting(history.bursts, history.swept_s, age_s)
                 history.swept_s = age_s
-
-    def state(self) -> bytes:
-        """All that was learned."""
-        return b""
-
-    def restore(self, state: bytes) -> None:
-        """Go on from ``state``; raises ``ValueError`` where it is damaged or of another version."""

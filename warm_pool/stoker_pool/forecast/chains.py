@@ -1,7 +1,7 @@
 """Functions that follow others: A is called, and B is called four seconds later.
 
 The rule that must not break: bounded. Each function has at most ``_LEADERS`` candidates for a leader, each burst looks
-back at no more than ``_LOOKED_BACK`` bursts of others, and a pair is believed only on what it showed after it was found.
+back at no more than ``_LOOKED_BACK`` bursts of others, and a pair is believed only on what followed its discovery.
 """
 
 from __future__ import annotations

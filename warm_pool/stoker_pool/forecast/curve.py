@@ -43,6 +43,11 @@ class Curve:
         pairs = zip(bounds[::2], bounds[1::2], strict=True)
         return tuple(Window(max(start, now_s), end) for start, end in pairs if end > max(start, now_s))[:MOST_WINDOWS]
 
+    def loaded_s(self, price_s: float, from_age_s: float, to_age_s: float) -> float:
+        """Seconds between the ages that the windows of a price cover."""
+        inside = np.clip(self.edges, from_age_s, max(to_age_s, from_age_s))
+        return float(np.diff(inside) @ (self.log_hazard >= -math.log(price_s)))
+
     def expected_calls(self, from_age_s: float, to_age_s: float) -> float:
         """The hazard summed over the ages."""
         inside = np.clip(self.edges, from_age_s, to_age_s)

@@ -29,6 +29,10 @@ def _steps(*parts: tuple[float, float, float]) -> Floats:
     return np.concatenate([np.arange(start, end, step) for start, end, step in parts])
 
 
+def _fading(kept: float) -> Floats:
+    return np.array([kept**age for age in range(REMEMBERED)][::-1], np.float64)
+
+
 _HOUR: Final = 3600.0
 _NEAR: Final = ((0, 70, 5), (70, 130, 10), (130, 190, 15), (190, 600, 30), (600, 1.5 * _HOUR, 60))
 SHORT_GRID: Final[Floats] = np.concatenate(
@@ -44,9 +48,9 @@ LONG_GRID: Final[Floats] = _steps(
 _LONG_FROM_S: Final = 1.5 * _HOUR
 _BIN_EDGES: Final[Floats] = np.arange(HISTOGRAM_BINS + 1, dtype=np.float64)
 _CANDIDATES: Final = 8
-_SLOW: Final[Floats] = 0.97 ** np.arange(REMEMBERED)[::-1]
-_FAST: Final[Floats] = 0.75 ** np.arange(REMEMBERED)[::-1]
-_CONTEXT: Final[Floats] = 0.93 ** np.arange(REMEMBERED)[::-1]
+_SLOW: Final = _fading(0.97)
+_FAST: Final = _fading(0.75)
+_CONTEXT: Final = _fading(0.93)
 NAMES: Final = (
     "pooled",
     "slow_fine", "slow_mid", "slow_wide",
@@ -187,9 +191,14 @@ def _clock_features(out: Floats, history: FunctionHistory, at: Floats) -> None:
     life = out[16]
     minutes = ((history.last_s + at) // 60.0).astype(np.int64)
     mean = np.minimum(np.exp(life) * 60.0, 1.0)
-    out[17] = np.log((history.minute[minutes % MINUTES] + mean) / ((hours + 1.0) * 60.0))
+    out[17] = np.log((history.minute.astype(np.float64)[minutes % MINUTES] + mean) / ((hours + 1.0) * 60.0))
     out[18] = math.log(hours + 0.2)
     slots = minutes // 10
-    out[19] = np.log((history.day[slots % DAY_SLOTS] + np.minimum(mean * 10.0, 1.0)) / ((days + 1.0) * 600.0))
+    out[19] = np.log(
+        (history.day.astype(np.float64)[slots % DAY_SLOTS] + np.minimum(mean * 10.0, 1.0)) / ((days + 1.0) * 600.0)
+    )
     out[20] = math.log(days + 0.1)
-    out[21] = np.log((history.week[slots // 6 % WEEK_SLOTS] + np.minimum(mean * 60.0, 1.0)) / ((weeks + 1.0) * 3600.0))
+    out[21] = np.log(
+        (history.week.astype(np.float64)[slots // 6 % WEEK_SLOTS] + np.minimum(mean * 60.0, 1.0))
+        / ((weeks + 1.0) * 3600.0)
+    )

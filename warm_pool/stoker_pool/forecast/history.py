@@ -35,6 +35,16 @@ _WEEKS_KEPT: Final = 8.0
 _RATES: Final = tuple(math.log(2.0) / half_s for half_s in HALF_LIVES_S)
 
 
+_SCALARS: Final = (
+    "first_s", "last_s", "swept_s", "calls", "bursts", "longest_s", "session_s", "session_bursts", "histogram_total",
+    "hours", "days", "weeks", "_size", "_minute_mark", "_day_mark", "_week_mark",
+)  # fmt: skip
+_WHOLE: Final = frozenset({"calls", "bursts", "session_bursts", "_size", "_minute_mark", "_day_mark", "_week_mark"})
+_LENGTHS: Final = (2 * REMEMBERED, HISTOGRAM_BINS, MINUTES, DAY_SLOTS, WEEK_SLOTS)
+SCALARS: Final = len(_SCALARS) + len(HALF_LIVES_S)
+COUNTS: Final = sum(_LENGTHS)
+
+
 class FunctionHistory:
     """One function's bursts: when they began, how far apart they were, and how they sit on the clock."""
 
@@ -72,14 +82,14 @@ class FunctionHistory:
         self.longest_s = 60.0
         self.session_s = at_s
         self.session_bursts = 0
-        self._ring = np.zeros(2 * REMEMBERED)
+        self._ring = np.zeros(2 * REMEMBERED, np.float32)
         self._size = 0
         self.rates = [0.0] * len(HALF_LIVES_S)
         self.histogram = np.zeros(HISTOGRAM_BINS, np.float32)
         self.histogram_total = 0.0
-        self.minute = np.zeros(MINUTES, np.float32)
-        self.day = np.zeros(DAY_SLOTS, np.float32)
-        self.week = np.zeros(WEEK_SLOTS, np.float32)
+        self.minute = np.zeros(MINUTES, np.float16)
+        self.day = np.zeros(DAY_SLOTS, np.float16)
+        self.week = np.zeros(WEEK_SLOTS, np.float16)
         self.hours = self.days = self.weeks = 0.0
         self._minute_mark = self._day_mark = self._week_mark = -1
         self._mark(at_s)
@@ -87,7 +97,7 @@ class FunctionHistory:
     @property
     def gaps(self) -> Floats:
         """The last gaps between bursts, oldest first; at most ``REMEMBERED``."""
-        return self._ring[max(self._size - REMEMBERED, 0) : self._size]
+        return self._ring[max(self._size - REMEMBERED, 0) : self._size].astype(np.float64)
 
     def note(self, at_s: float, count: int) -> float | None:
         """Calls at ``at_s``; answers the gap that they ended, or None inside a burst or for a time already passed."""
@@ -116,6 +126,30 @@ class FunctionHistory:
             min(seen_s / 86400.0, _DAYS_KEPT),
             min(seen_s / 604800.0, _WEEKS_KEPT),
         )
+
+    def numbers(self) -> tuple[Floats, NDArray[np.float32]]:
+        """All of it, as ``SCALARS`` and ``COUNTS`` numbers."""
+        scalars = [float(getattr(self, name)) for name in _SCALARS]
+        counts = np.concatenate([self._ring, self.histogram, self.minute, self.day, self.week]).astype(np.float32)
+        return np.array([*scalars, *self.rates]), counts
+
+    @classmethod
+    def of_numbers(cls, scalars: Floats, counts: NDArray[np.float32]) -> FunctionHistory:
+        """What ``numbers`` said; raises ``ValueError`` where that is no past."""
+        if not (np.isfinite(scalars).all() and np.isfinite(counts).all() and (counts >= 0).all()):
+            raise ValueError("a function's numbers are not finite or negative")
+        history = cls(float(scalars[_SCALARS.index("first_s")]))
+        for name, value in zip(_SCALARS, scalars.tolist(), strict=False):
+            setattr(history, name, int(value) if name in _WHOLE else value)
+        history.rates = scalars[len(_SCALARS) :].tolist()
+        if not (0 <= history._size <= 2 * REMEMBERED and history.bursts >= 0 and history.first_s <= history.last_s):
+            raise ValueError("a function's numbers contradict each other")
+        if (counts[: history._size] < BURST_S).any() or history.longest_s <= 0:
+            raise ValueError("a function's gaps are too short")
+        ring, histogram, minute, day, week = np.split(counts, np.cumsum(_LENGTHS)[:-1])
+        history._ring, history.histogram = ring.copy(), histogram.copy()
+        history.minute, history.day, history.week = (part.astype(np.float16) for part in (minute, day, week))
+        return history
 
     def _push(self, gap_s: float) -> None:
         if self._size == len(self._ring):

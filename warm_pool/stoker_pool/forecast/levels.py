@@ -6,11 +6,11 @@ The rule that must not break: of the three the cheapest is chosen; a level that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Final
 
 
-class Level(StrEnum):
+class Level(str, Enum):
     """From the quickest to answer to the slowest."""
 
     HOT = "hot"

@@ -82,6 +82,27 @@ class PooledHazard:
             for load, memory_s in zip(self._loads, LOAD_MEMORIES_S, strict=True)
         ]
 
+    def numbers(self) -> list[list[float]]:
+        """All of it."""
+        first_s = self.last_s if self.first_s is None else self.first_s
+        times = [float(self.first_s is not None), first_s, self.last_s]
+        return [times, list(self._loads), *self.hits.tolist(), *self.exposure_s.tolist()]
+
+    @classmethod
+    def of_numbers(cls, rows: list[list[float]]) -> PooledHazard:
+        """What ``numbers`` said; raises ``ValueError`` where that is none of it."""
+        pooled = cls()
+        if [len(row) for row in rows] != [3, len(LOAD_MEMORIES_S)] + [_BINS] * (2 * CLASSES):
+            raise ValueError("the forecast's state has another number of classes")
+        if min(min(row) for row in rows[1:]) < 0:
+            raise ValueError("the forecast's state counts less than nothing")
+        is_begun, first_s, pooled.last_s = rows[0]
+        pooled.first_s = first_s if is_begun else None
+        pooled._loads = list(rows[1])
+        pooled.hits = np.array(rows[2 : 2 + CLASSES])
+        pooled.exposure_s = np.array(rows[2 + CLASSES :])
+        return pooled
+
     def _expose(self, kind: int, from_s: float, to_s: float) -> None:
         if to_s > from_s:
             self.exposure_s[kind] += np.clip(to_s - EDGES_S[:-1], 0.0, _WIDTHS) - np.clip(

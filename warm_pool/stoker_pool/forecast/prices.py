@@ -69,6 +69,16 @@ class PriceSearch:
         step = int(np.argmax(cold_above <= allowed))
         return bounded(math.exp(_LOG_LEAST + (step + 1) * _LOG_STEP))
 
+    @classmethod
+    def of_numbers(cls, row: list[float]) -> PriceSearch:
+        """Calls, then the counts; raises ``ValueError`` where they are not that."""
+        search = cls()
+        if len(row) != _STEPS + 2 or min(row) < 0:
+            raise ValueError("the forecast's state has a price search of another kind")
+        search.calls = row[0]
+        search.counts = np.array(row[1:])
+        return search
+
 
 def step_of(price_s: float) -> int:
     """The step of a price; the last holds what no price reaches."""

@@ -1,0 +1,112 @@
+"""What the forecast has learned, as bytes: it survives a restart, and nothing damaged gets in.
+
+The rule that must not break: a state is taken whole or refused with ``ValueError``; reading it runs nothing and costs
+no more memory than its own size.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from stoker_pool.forecast.contest import Contest
+from stoker_pool.forecast.history import COUNTS, SCALARS, FunctionHistory
+from stoker_pool.forecast.pooled import PooledHazard
+from stoker_pool.forecast.prices import PriceSearch
+
+_MAGIC: Final = b"stoker-forecast-1\n"
+_HEAD: Final = struct.Struct("<IQI")
+"""CRC of what follows, its length, and the length of its JSON part."""
+
+
+@dataclass(slots=True)
+class Learned:
+    """What is kept."""
+
+    pooled: PooledHazard
+    functions: dict[str, FunctionHistory]
+    contests: dict[str, Contest]
+    searches: dict[str, PriceSearch]
+
+
+def packed(learned: Learned) -> bytes:
+    """The bytes of ``learned``."""
+    contests = {
+        name: [item.forecast_s, item.timer_s, item.gaps, item.is_lost] for name, item in learned.contests.items()
+    }
+    searches = {name: [item.calls, *item.counts.tolist()] for name, item in learned.searches.items()}
+    described = {
+        "functions": list(learned.functions),
+        "contests": contests,
+        "searches": searches,
+        "pooled": learned.pooled.numbers(),
+    }
+    text = json.dumps(described, separators=(",", ":"), allow_nan=False).encode()
+    numbers = [history.numbers() for history in learned.functions.values()]
+    scalars = b"".join(item[0].astype("<f8").tobytes() for item in numbers)
+    counts = b"".join(item[1].astype("<f4").tobytes() for item in numbers)
+    body = text + scalars + counts
+    return _MAGIC + _HEAD.pack(zlib.crc32(body), len(body), len(text)) + body
+
+
+def unpacked(state: bytes) -> Learned:
+    """What ``packed`` was given; raises ``ValueError`` that says what is wrong."""
+    if not state.startswith(_MAGIC):
+        raise ValueError("the forecast's state is of another version, or none")
+    body = memoryview(state)[len(_MAGIC) + _HEAD.size :]
+    if len(state) < len(_MAGIC) + _HEAD.size:
+        raise ValueError("the forecast's state is cut short")
+    checksum, length, text_length = _HEAD.unpack_from(state, len(_MAGIC))
+    if len(body) != length or text_length > length:
+        raise ValueError(f"the forecast's state is cut short: {len(body)} bytes of {length}")
+    if zlib.crc32(body) != checksum:
+        raise ValueError("the forecast's state is damaged: its checksum differs")
+    try:
+        return _parsed(json.loads(bytes(body[:text_length])), body[text_length:])
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise ValueError(f"the forecast's state is damaged: {error!r}") from error
+
+
+def _parsed(described: dict[str, object], numbers: memoryview) -> Learned:
+    names = described["functions"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("the forecast's state names no functions")
+    if len(numbers) != len(names) * (SCALARS * 8 + COUNTS * 4):
+        raise ValueError("the forecast's state has not the numbers of its functions")
+    cut = len(names) * SCALARS * 8
+    scalars = np.frombuffer(numbers[:cut], "<f8").astype(np.float64).reshape(len(names), SCALARS)
+    counts = np.frombuffer(numbers[cut:], "<f4").astype(np.float32).reshape(len(names), COUNTS)
+    functions = {name: FunctionHistory.of_numbers(scalars[row], counts[row]) for row, name in enumerate(names)}
+    pooled = PooledHazard.of_numbers(_rows(described["pooled"]))
+    contests = {
+        name: Contest(row[0], row[1], int(row[2]), bool(row[3])) for name, row in _table(described["contests"]).items()
+    }
+    searches = {name: PriceSearch.of_numbers(row) for name, row in _table(described["searches"]).items()}
+    return Learned(pooled, functions, contests, searches)
+
+
+def _table(value: object) -> dict[str, list[float]]:
+    if not isinstance(value, dict):
+        raise ValueError("the forecast's state is damaged: a table is missing")
+    return {str(name): _row(row) for name, row in value.items()}
+
+
+def _rows(value: object) -> list[list[float]]:
+    if not isinstance(value, list):
+        raise ValueError("the forecast's state is damaged: a list is missing")
+    return [_row(row) for row in value]
+
+
+def _row(value: object) -> list[float]:
+    if not isinstance(value, list):
+        raise ValueError("the forecast's state is damaged: a row is missing")
+    row = [float(number) for number in value]
+    if not all(math.isfinite(number) for number in row):
+        raise ValueError("the forecast's state is damaged: a number is not finite")
+    return row
