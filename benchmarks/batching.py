@@ -30,25 +30,26 @@ OFFLINE = (
 import time
 texts = [sys.argv[2]] * 32
 model(texts)
-done, began = 0, time.perf_counter()
+done, began, cpu_began = 0, time.perf_counter(), time.process_time()
 while time.perf_counter() - began < float(sys.argv[3]):
     done += len(model(texts))
-print(done / (time.perf_counter() - began))
+print(done / (time.perf_counter() - began), (time.process_time() - cpu_began) / done * 1e3)
 """
 )
 
 
-def offline_rate(python: str, duration_s: float) -> float:
-    """Texts per second of the bare model in batches of 32, on core 0."""
+def offline_run(python: str, duration_s: float) -> tuple[float, float]:
+    """Texts per second of the bare model in batches of 32, on core 0, and CPU milliseconds for each."""
     command = ["taskset", "-c", "0", python, "-c", OFFLINE, str(EXAMPLE), TEXT, str(duration_s)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    rate, cpu_ms = done.stdout.split()[-2:]
+    return float(rate), float(cpu_ms)
 
 
 def measure(rounds: int, duration_s: float) -> list[dict[str, object]]:
     """Rows of the table."""
     os.sched_setaffinity(0, {0})  # inherited by the platform and its workers
-    offline: list[float] = []
+    offline: list[tuple[float, float]] = []
     served_runs: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
@@ -64,9 +65,9 @@ def measure(rounds: int, duration_s: float) -> list[dict[str, object]]:
             python = environment_python(folder)
             load(served, 64, 2.0, json.dumps({"text": TEXT}))
             for _ in range(rounds):
-                offline.append(offline_rate(python, duration_s))
-                served_runs.append(load(served, 64, duration_s, json.dumps({"text": TEXT})))
-    bare, rate = median(offline), median(run["rate_per_s"] for run in served_runs)
+                offline.append(offline_run(python, duration_s))
+                served_runs.append(load(served, 64, duration_s, json.dumps({"text": TEXT}), "--finish"))
+    bare, rate = median(one[0] for one in offline), median(run["rate_per_s"] for run in served_runs)
     return [
         {
             "offline texts/s (batches of 32)": round(bare, 1),
@@ -74,6 +75,8 @@ def measure(rounds: int, duration_s: float) -> list[dict[str, object]]:
             "ratio": round(rate / bare, 3),
             "p50 ms": round(median(run["p50_ms"] for run in served_runs)),
             "p99 ms": round(median(run["p99_ms"] for run in served_runs)),
+            "offline CPU ms/text": round(median(one[1] for one in offline), 2),
+            "stoker CPU ms/text": round(median(run["server_cpu_us"] for run in served_runs) / 1000, 2),
         }
     ]
 

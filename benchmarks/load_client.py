@@ -26,6 +26,7 @@ except ImportError:
 
 
 AFTERMATH_S = 2
+FINISH_LIMIT_S = 30.0
 
 
 @dataclass
@@ -137,7 +138,7 @@ async def closed_loop(args: argparse.Namespace, request: bytes, address: tuple[s
     for link in links:
         link.stop = True
     if args.finish:
-        await asyncio.gather(*(link.stopped.wait() for link in links))
+        await asyncio.wait([asyncio.ensure_future(link.stopped.wait()) for link in links], timeout=FINISH_LIMIT_S)
     return tally
 
 
@@ -211,24 +212,25 @@ async def open_loop(args: argparse.Namespace, request: bytes, address: tuple[str
     return tally
 
 
-def summary(tally: Tally, duration_s: float) -> dict[str, object]:
-    """The line that is printed."""
+def summary(tally: Tally, duration_s: float, *, is_finished: bool) -> dict[str, object]:
+    """The line that is printed. The rate of a run that waited for its last answers is over the time until the last."""
     latencies = sorted(latency_s for _, latency_s in tally.good)
     usage = resource.getrusage(resource.RUSAGE_SELF)
 
     def quantile_ms(share: float) -> float | None:
         return latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1000 if latencies else None
 
+    took_s = max(duration_s, max((at_s for at_s, _ in tally.good), default=0.0))
     per_second = Counter(int(at_s) for at_s, _ in tally.good)
     return {
         "good": len(latencies),
-        "rate_per_s": len(latencies) / duration_s,
+        "rate_per_s": len(latencies) / (took_s if is_finished else duration_s),
         "p50_ms": quantile_ms(0.50),
         "p90_ms": quantile_ms(0.90),
         "p99_ms": quantile_ms(0.99),
         "max_ms": latencies[-1] * 1000 if latencies else None,
         "statuses": dict(tally.statuses),
-        "took_s": max(duration_s, max((at_s for at_s, _ in tally.good), default=0.0)),
+        "took_s": took_s,
         "aftermath_per_second": tally.aftermath,
         "good_per_second": [per_second[second] for second in range(max(per_second, default=-1) + 1)],
         "client_cpu_s": usage.ru_utime + usage.ru_stime,
@@ -260,7 +262,7 @@ def main() -> None:
     make_loop = asyncio.new_event_loop if uvloop is None else uvloop.new_event_loop
     loop = make_loop()
     tally = loop.run_until_complete(run(args, request, (parts.hostname, parts.port or 80)))
-    print(json.dumps(summary(tally, args.duration_s)))
+    print(json.dumps(summary(tally, args.duration_s, is_finished=args.finish)))
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ BODY = '{"x": 1}'
 BARE = "bare uvicorn ASGI echo"
 
 
-def load(served: Served, connections: int, duration_s: float, body: str = BODY) -> dict[str, float]:
-    """One closed-loop round; adds the server's CPU time per call."""
+def load(served: Served, connections: int, duration_s: float, body: str = BODY, *more: str) -> dict[str, float]:
+    """One closed-loop round; adds the server's CPU time per call. ``more``: further options of the load generator."""
     before_s = cpu_seconds_of_tree(served.pid)
     command = [sys.executable, "-m", "benchmarks.load_client", "--url", served.url, "--body", body]
-    command += ["--connections", str(connections), "--duration-s", str(duration_s)]
+    command += ["--connections", str(connections), "--duration-s", str(duration_s), *more]
     for header in served.headers:
         command += ["--header", header]
     done = subprocess.run(["taskset", "-c", "1", *command], capture_output=True, text=True, check=True)

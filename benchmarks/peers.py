@@ -146,9 +146,9 @@ def load(served: Served, body: str, *args: str) -> dict[str, float]:
     return result
 
 
-def closed(served: Served, body: str, duration_s: float, connections: int = 64) -> dict[str, float]:
+def closed(served: Served, body: str, duration_s: float, connections: int = 64, *more: str) -> dict[str, float]:
     """One closed-loop round."""
-    return load(served, body, "--connections", str(connections), "--duration-s", str(duration_s))
+    return load(served, body, "--connections", str(connections), "--duration-s", str(duration_s), *more)
 
 
 def figures(runs: list[dict[str, float]], yardstick: float, digits: int) -> dict[str, object]:
@@ -206,7 +206,7 @@ def embeddings(rival: Rival, plan: Plan) -> dict[str, object]:
         for _ in range(plan.rounds):
             printed = subprocess.run(offline_command, capture_output=True, check=True).stdout.split()
             offline.append((float(printed[0]), float(printed[1])))
-            runs.append(closed(served, body, plan.duration_s))
+            runs.append(closed(served, body, plan.duration_s, 64, "--finish"))
     rate, cpu_us = median(one[0] for one in offline), median(one[1] for one in offline)
     by_cpu = round(cpu_us / median(run["server_cpu_us"] for run in runs), 2)
     return {**figures(runs, rate, 1), "offline texts/s": round(rate, 1), "ratio by server CPU": by_cpu}
