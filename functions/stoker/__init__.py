@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from stoker import errors
 from stoker.call_progress import progress
 from stoker.context import CallContext, current
-from stoker.decorators import enter, exit, function, method
+from stoker.decorators import enter, exit, function, method, sleep, wake
 from stoker.environment import Environment
 from stoker.errors import PlatformError
 from stoker.function import Function
 from stoker.options import Batch, Retries, Scaling
 from stoker.response import Response
+from stoker.schedule import Cron, Every
+from stoker.webhook import verify_webhook
 from stoker.weights import load_safetensors
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ __all__ = [
     "Batch",
     "CallContext",
     "Client",
+    "Cron",
     "Environment",
+    "Every",
     "Function",
     "Job",
     "PlatformError",
@@ -38,6 +42,9 @@ __all__ = [
     "load_safetensors",
     "method",
     "progress",
+    "sleep",
+    "verify_webhook",
+    "wake",
 ]
 
 

@@ -16,6 +16,7 @@ from stoker.environment import Environment
 from stoker.errors import InvalidOption
 from stoker.function import Function
 from stoker.options import Batch, EnvironmentSpec, FunctionOptions, Retries, Scaling, gpu_requests, string_pairs
+from stoker.schedule import Schedule
 from stoker.shapes import DEFAULT, HOOK
 
 _Hook = TypeVar("_Hook", bound=Callable[..., object])
@@ -47,6 +48,7 @@ def function(
     warmup: object | None = None,
     idempotent: bool = False,
     coalesce: bool = False,
+    schedule: Schedule | None = None,
 ) -> Callable[[Callable[..., object]], Function]: ...
 
 
@@ -110,6 +112,28 @@ def exit() -> Callable[[_Hook], _Hook]: ...
 def exit(target: _Hook | None = None, /) -> _Hook | Callable[[_Hook], _Hook]:
     """Mark a method that runs once, when a replica stops."""
     return (lambda method: _mark(method, "exit")) if target is None else _mark(target, "exit")
+
+
+@overload
+def sleep(target: _Hook, /) -> _Hook: ...
+@overload
+def sleep() -> Callable[[_Hook], _Hook]: ...
+
+
+def sleep(target: _Hook | None = None, /) -> _Hook | Callable[[_Hook], _Hook]:
+    """Mark a method that moves weights from the device to host memory, when a replica is parked."""
+    return (lambda method: _mark(method, "sleep")) if target is None else _mark(target, "sleep")
+
+
+@overload
+def wake(target: _Hook, /) -> _Hook: ...
+@overload
+def wake() -> Callable[[_Hook], _Hook]: ...
+
+
+def wake(target: _Hook | None = None, /) -> _Hook | Callable[[_Hook], _Hook]:
+    """Mark a method that moves them back, before the next call of a parked replica."""
+    return (lambda method: _mark(method, "wake")) if target is None else _mark(target, "wake")
 
 
 def default_name(target: object) -> str:
@@ -197,7 +221,7 @@ def _refuse_unknown(options: Mapping[str, object]) -> None:
             raise InvalidOption(f"@stoker.function has no option {key!r}", hint=hint)
 
 
-def _mark(method: _Hook, hook: Literal["method", "enter", "exit"]) -> _Hook:
+def _mark(method: _Hook, hook: Literal["method", "enter", "exit", "sleep", "wake"]) -> _Hook:
     if not callable(method) and not isinstance(method, (staticmethod, classmethod)):
         raise InvalidOption(f"@stoker.{hook} stands above a method, got {method!r}")
     if isinstance(method, type):

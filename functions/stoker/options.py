@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from stoker.errors import InvalidOption
+from stoker.schedule import Cron, Every, Schedule
 from stoker.warm_hours import checked_warm_hours
 
 ADAPTIVE: Final = "adaptive"
@@ -219,6 +220,8 @@ class FunctionOptions:
     """A call may run twice without harm, so a lost worker's calls are run again."""
     coalesce: bool = False
     """Identical calls in flight share one execution."""
+    schedule: Schedule | None = None
+    """When it runs without a caller."""
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
@@ -233,6 +236,11 @@ class FunctionOptions:
         _flag("idempotent", self.idempotent)
         _flag("coalesce", self.coalesce)
         _variables("env", self.env)
+        if self.schedule is not None and not isinstance(self.schedule, (Cron, Every)):
+            raise InvalidOption(
+                f"schedule must be stoker.Cron(...) or stoker.Every(...), got {self.schedule!r}",
+                hint='Write schedule=stoker.Cron("0 2 * * *", timezone="Asia/Kolkata").',
+            )
         if self.batch is not None and self.concurrency > 1:
             raise InvalidOption(
                 f"concurrency must be 1 for a batched function, got {self.concurrency}",

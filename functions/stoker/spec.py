@@ -21,6 +21,7 @@ from stoker.options import (
     gpu_requests,
     string_pairs,
 )
+from stoker.schedule import Cron, Every, schedule_from_json, schedule_to_json
 
 
 def options_to_json(options: FunctionOptions) -> dict[str, object]:
@@ -47,6 +48,8 @@ def options_from_json(name: str, data: Mapping[str, object]) -> FunctionOptions:
     for key in ("env", "labels"):
         if key in values:
             values[key] = string_pairs(key, _mapping(key, values[key]))
+    if "schedule" in values:
+        values["schedule"] = schedule_from_json(values["schedule"])
     if "secrets" in values:
         values["secrets"] = _strings("secrets", values["secrets"])
     return FunctionOptions(**values)
@@ -66,6 +69,9 @@ def environment_from_json(data: object) -> EnvironmentSpec:
 
 
 def _plain(value: object, name: str) -> object:
+    if name == "schedule":
+        assert value is None or isinstance(value, (Cron, Every))
+        return schedule_to_json(value)
     if name in ("env", "labels"):
         return dict(value)  # type: ignore[call-overload]
     if name == "gpu":

@@ -35,17 +35,21 @@ from stoker_api.metrics import metrics_registry
 from stoker_api.registration import Registration
 from stoker_api.registry import Registry
 from stoker_api.route_table import RouteTable, plan_of
+from stoker_api.schedules.opening import WorkEnds, open_schedules
+from stoker_api.schedules.scheduler import Started
+from stoker_api.schedules.service import Schedules
 from stoker_api.secrets import Secrets
 from stoker_api.settings import PlatformSettings
 from stoker_api.stores.ports import Store
 from stoker_api.stores.records import FunctionKey, Scope
 from stoker_api.stores.sqlite.batches import SqliteBatchStore
 from stoker_api.stores.sqlite.database import WORK, Database
+from stoker_api.stores.sqlite.schedule_steps import Steps
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
-from stoker_api.webhooks.job_events import job_teller
 from stoker_api.webhooks.opening import from_any_thread, open_webhooks
 from stoker_api.webhooks.webhooks import Webhooks
+from stoker_api.webhooks.work_events import batch_teller, job_teller
 from stoker_pool.call_log import FileCallLog
 from stoker_pool.cpu_devices import CpuDevices
 from stoker_pool.forecast.state_file import ForecastFile
@@ -119,12 +123,16 @@ class Platform:
         self.pool.on_wanted = self._know
         self._warm_the_first()
         self.webhooks = await self._open_webhooks()
-        self.jobs = await self._open_jobs()
-        self.batches = await self._open_batches()
+        ends = WorkEnds(Steps(self.settings.webhooks.give_up_after_s), asyncio.get_running_loop())
+        self.jobs = await self._open_jobs(ends)
+        self.batches = await self._open_batches(ends)
+        self.schedules = await self._open_schedules(ends)
 
-    async def _open_batches(self) -> Batches:
+    async def _open_batches(self, ends: WorkEnds) -> Batches:
         settings = self.settings.batch
         store = SqliteBatchStore(self.work)
+        tell = batch_teller(self.settings.webhooks.give_up_after_s, from_any_thread(self.webhooks.wake))
+        store.on_terminal += [ends.batch_ended, tell]
         functions = RegisteredFunctions(self.registry, self.pool)
         preparation = Preparation(self.dir.batches, settings.prefixes)
         runner = await self._stack.enter_async_context(
@@ -195,7 +203,33 @@ class Platform:
         key = load_or_make_key(self.dir.keys / "webhooks.key")
         return await self._stack.enter_async_context(open_webhooks(self.work, key, self.clock, self.settings.webhooks))
 
-    async def _open_jobs(self) -> Jobs:
+    async def _open_schedules(self, ends: WorkEnds) -> Schedules:
+        def wake_work() -> None:
+            self.jobs.wake()
+            self.batches.runner.wake()
+            self.webhooks.wake()
+
+        async def cancel_work(work_id: str) -> None:
+            if work_id.startswith("job_"):
+                await self.jobs.cancel(work_id)
+            else:
+                await self.batches.runner.cancel(work_id)
+
+        schedules = await self._stack.enter_async_context(
+            open_schedules(
+                self.work,
+                ends,
+                self.pool,
+                Started(wake_work=wake_work, cancel_work=cancel_work),
+                self.clock,
+                lambda namespace, name: self.registry.find(FunctionKey(namespace, name)) is not None,
+            )
+        )
+        newest = [entry.options(entry.newest.number) for entry in self.registry.functions()]
+        await schedules.sync_all(newest)  # the registry is another file: a kill may have come between the two
+        return schedules
+
+    async def _open_jobs(self, ends: WorkEnds) -> Jobs:
         jobs = open_jobs(
             self.work,
             self.dir.payloads,
@@ -204,7 +238,10 @@ class Platform:
             self._fence_logs,
             self.clock,
             self.settings.jobs,
-            [job_teller(self.settings.webhooks.give_up_after_s, from_any_thread(self.webhooks.wake))],
+            [
+                ends.job_ended,
+                job_teller(self.settings.webhooks.give_up_after_s, from_any_thread(self.webhooks.wake)),
+            ],
         )
         opened = await self._stack.enter_async_context(jobs)
         self._line_sinks.append(opened.lines.on_lines)
@@ -245,6 +282,7 @@ class Platform:
         self.registry.function(key)
         self.check_unused(key, None, force=force)
         await self.registry.delete_function(key, force=force)
+        await self.schedules.forget_function(key.namespace, key.name)
         await self.logs.forget(key)
 
     async def delete_revision(self, key: FunctionKey, number: int, *, force: bool) -> None:

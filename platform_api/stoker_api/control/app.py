@@ -21,6 +21,7 @@ from stoker_api.control import (
     pool,
     rollout,
     scaling,
+    schedules,
     secrets,
     tokens,
     webhooks,
@@ -50,6 +51,7 @@ def make_app(platform: Platform) -> FastAPI:
     add_problem_handlers(app)
     for room in (
         batches,
+        schedules,
         webhooks,
         functions,
         rollout,

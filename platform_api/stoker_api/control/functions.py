@@ -73,7 +73,9 @@ async def register(request: Request, response: Response, platform: PlatformDep, 
         upload = _source_upload(await read_document(request, SourceSpec))
     request.state.function = f"{upload.options.namespace}/{upload.options.name}"
     grant = grant_for(request, Scope.DEPLOY, upload.options.namespace)
+    await platform.schedules.check_deploy(upload.options)
     done = await platform.registration.register(upload, grant, dry_run=dry_run)
+    await platform.schedules.sync(upload.options)
     revision = done.revision
     if not done.is_created:
         response.status_code = 200

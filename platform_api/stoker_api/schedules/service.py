@@ -164,6 +164,16 @@ class Schedules:
         elif found.schedule != options.schedule:
             await self.change(found, schedule=options.schedule)
 
+    async def sync_all(self, newest: Sequence[FunctionOptions]) -> None:
+        """After a start: the same for every function, and for schedules whose function has gone."""
+        own = {(record.namespace, record.name) for record in await self._store.all() if record.origin is Origin.DEPLOY}
+        for options in newest:
+            if options.schedule is not None or (options.namespace, options.name) in own:
+                await self.sync(options)
+            own.discard((options.namespace, options.name))
+        for namespace, name in own:
+            await self.forget_function(namespace, name)
+
     async def forget_function(self, namespace: str, function: str) -> None:
         """It was deleted: so is its own schedule, and others that call it are paused."""
         for record in await self._store.all(namespace):

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from stoker.errors import Conflict, NotFound
 from stoker_api.batches.record_json import spec_from_json, spec_to_json
 from stoker_api.batches.records import BatchRecord, ChunkRecord, Counts, NewBatch
-from stoker_api.batches.states import BatchState
+from stoker_api.batches.states import ENDED, BatchState
 from stoker_api.stores.sqlite.database import Database, statements
 
 _SQL: Final = statements("batches")
 Row = tuple[Any, ...]
+OnTerminal = Callable[[sqlite3.Connection, BatchRecord], None]
 
 
 def insert_batch(connection: sqlite3.Connection, batch: NewBatch, now_s: float) -> bool:
@@ -38,6 +39,8 @@ class SqliteBatchStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.on_terminal: list[OnTerminal] = []
+        """Called with the connection and the run inside the transaction that ends it."""
 
     async def add(self, batch: NewBatch, now_s: float) -> bool:
         return await self._database.write(lambda connection: insert_batch(connection, batch, now_s))
@@ -90,6 +93,9 @@ class SqliteBatchStore:
         def work(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["save_batch"], row).rowcount != 1:
                 raise Conflict(f"{record.id} is not {was.value} any more", hint="Look again, and try again.")
+            if record.state in ENDED and was not in ENDED:
+                for hook in self.on_terminal:
+                    hook(connection, record)
 
         await self._database.write(work)
 

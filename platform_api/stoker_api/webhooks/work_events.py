@@ -1,4 +1,4 @@
-"""What is told of a job that ended, in the transaction that ends it.
+"""What is told of a job or batch run that ended, in the transaction that ends it.
 
 The rule that must not break: a message holds what its receiver needs to go on by itself, and never more than a bounded
 number of bytes; larger results are fetched by their path.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Final
 
+from stoker_api.batches.records import BatchRecord
 from stoker_api.ids import new_id
 from stoker_api.jobs.records import JobRecord
 from stoker_api.stores.sqlite.webhooks import tell
@@ -33,6 +34,38 @@ def job_teller(give_up_after_s: float, wake: Callable[[], None]) -> Callable[[sq
             subject=record.id,
             data=lambda: job_data(connection, record),
             targets=record.webhook_ids,
+        )
+        if tell(connection, event, now_s, give_up_after_s):
+            wake()
+
+    return on_terminal
+
+
+def batch_teller(give_up_after_s: float, wake: Callable[[], None]) -> Callable[[sqlite3.Connection, BatchRecord], None]:
+    """The same for batch runs."""
+
+    def on_terminal(connection: sqlite3.Connection, record: BatchRecord) -> None:
+        now_s = record.ended_at_s or record.updated_at_s
+        data = {
+            "id": record.id,
+            "namespace": record.spec.namespace,
+            "function": record.spec.function,
+            "state": record.state.value,
+            "source": record.spec.source,
+            "created_at": _moment(record.created_at_s),
+            "started_at": _moment(record.started_at_s),
+            "finished_at": _moment(record.ended_at_s),
+            "rows": record.rows_total,
+            "output": record.spec.output,
+            "problem": record.problem,
+            "path": f"/v1/batches/{record.id}",
+        }
+        event = Event(
+            id=new_id("msg", now_s),
+            namespace=record.spec.namespace,
+            type=f"batch.{record.state.value}",
+            subject=record.id,
+            data=data,
         )
         if tell(connection, event, now_s, give_up_after_s):
             wake()
