@@ -7,9 +7,11 @@ must not break: every number is finite, whatever the history.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stoker_pool.forecast.history import (
     BURST_S,
@@ -34,171 +36,192 @@ def _fading(kept: float) -> Floats:
 
 
 _HOUR: Final = 3600.0
-_NEAR: Final = ((0, 70, 5), (70, 130, 10), (130, 190, 15), (190, 600, 30), (600, 1.5 * _HOUR, 60))
+_NEAR: Final = ((0, 70, 5), (70, 130, 10), (130, 190, 15), (190, 600, 30))
+QUICK_GRID: Final[Floats] = np.concatenate([_steps(*_NEAR, (600, 2400, 90)), 2400 * 1.2 ** np.arange(32)])
 SHORT_GRID: Final[Floats] = np.concatenate(
-    [_steps(*_NEAR, (1.5 * _HOUR, 3 * _HOUR, 180), (3 * _HOUR, 8 * _HOUR, 900)), _HOUR * 8 * 1.25 ** np.arange(20)]
+    [_steps(*_NEAR, (600, 1.5 * _HOUR, 75), (1.5 * _HOUR, 3 * _HOUR, 240)), 3 * _HOUR * 1.2 ** np.arange(24)]
 )
 LONG_GRID: Final[Floats] = _steps(
     *_NEAR,
-    (1.5 * _HOUR, 4 * _HOUR, 120),
-    (4 * _HOUR, 12 * _HOUR, 300),
-    (12 * _HOUR, 48 * _HOUR, 1200),
-    (48 * _HOUR, 8.1 * 24 * _HOUR, 2 * _HOUR),
+    (600, 1.5 * _HOUR, 90),
+    (1.5 * _HOUR, 4 * _HOUR, 180),
+    (4 * _HOUR, 12 * _HOUR, 600),
+    (12 * _HOUR, 48 * _HOUR, _HOUR),
+    (48 * _HOUR, 8.2 * 24 * _HOUR, 4 * _HOUR),
 )
+_SHORT_FROM_S: Final = 1200.0
 _LONG_FROM_S: Final = 1.5 * _HOUR
 _BIN_EDGES: Final[Floats] = np.arange(HISTOGRAM_BINS + 1, dtype=np.float64)
+_KERNELS: Final = ((0.01, 2.0), (0.05, 20.0), (0.3, 60.0))
+"""Half the width of each: a share of the age, and at least so many seconds."""
+_LONG_HALVES: Final = np.array([[0.5], [2.5], [8.0]])
+_LONG_SHIFTS: Final = np.concatenate([-_LONG_HALVES, _LONG_HALVES, [[0.0]]])
+_LONG_SPANS: Final = 2.0 ** (_LONG_HALVES / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-_LONG_HALVES / HISTOGRAM_PER_OCTAVE)
+_CLOCK_SPANS: Final = np.array([[60.0], [600.0], [3600.0]])
+_NO_GAP: Final = math.log(1e5)
 _CANDIDATES: Final = 8
 _SLOW: Final = _fading(0.97)
 _FAST: Final = _fading(0.75)
 _CONTEXT: Final = _fading(0.93)
-NAMES: Final = (
+VARYING: Final = (
     "pooled",
-    "slow_fine", "slow_mid", "slow_wide",
-    "fast_fine", "fast_mid",
-    "context_fine", "context_mid",
+    "slow_fine", "slow_mid", "slow_wide", "fast_fine", "fast_mid", "context_fine", "context_mid",
     "slow_alive", "fast_alive",
-    "age", "gaps_seen",
-    "rate_10m", "rate_1h", "rate_8h", "rate_2d", "rate_life",
-    "minute", "hours_seen", "day", "days_seen", "week",
-    "phase", "regularity",
+    "long_fine", "long_wide", "long_octave", "long_alive", "long_left",
+    "rate_life", "minute", "day", "week",
+    "phase", "age", "beyond_longest",
+)  # fmt: skip
+"""By cell; the logarithm of each."""
+CONSTANT: Final = (
+    "gaps_seen", "rate_10m", "rate_1h", "rate_8h", "rate_2d", "hours_seen", "days_seen", "regularity",
     "share_10m", "share_1h", "share_8h", "load_rise", "load_rise_day",
     "session", "session_bursts", "last_gap", "last_but_one",
-    "long_fine", "long_wide", "long_alive",
-    "long_octave", "long_left", "beyond_longest",
 )  # fmt: skip
-WIDTH: Final = len(NAMES)
+"""The same in all cells."""
+NAMES: Final = VARYING + CONSTANT
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """``varying[k]`` by cell in the order of ``VARYING``, ``constant`` in that of ``CONSTANT``."""
+
+    varying: NDArray[np.float32]
+    constant: NDArray[np.float32]
 
 
 def ages(history: FunctionHistory) -> Floats:
     """Edges of the cells: a fixed grid, cut finer where a gap of the past says that a call is due."""
     gaps = history.gaps
-    grid = LONG_GRID if len(gaps) == 0 or float(gaps.max()) > _LONG_FROM_S or len(gaps) < 4 else SHORT_GRID
+    if len(gaps) < 4 or history.longest_s > _LONG_FROM_S:
+        grid = LONG_GRID
+    else:
+        grid = SHORT_GRID if history.longest_s > _SHORT_FROM_S else QUICK_GRID
     if len(gaps) == 0:
         return grid
     last = gaps[-_CANDIDATES:]
     reach = np.maximum(0.01 * last, 2.0)
-    middle = float(np.median(last))
+    middle = _median(last)
     twice = np.array([2 * middle - 0.01 * middle - 2, 2 * middle + 0.01 * middle + 2])
     edges = np.concatenate([grid, np.maximum(last - reach, 0.0), last + reach, twice])
     edges.sort()
     return edges
 
 
-def features(history: FunctionHistory, pooled: PooledHazard, edges: Floats) -> Floats:
-    """One row of ``NAMES`` per cell between two edges."""
+def features(history: FunctionHistory, pooled: PooledHazard, edges: Floats) -> Estimates:
+    """The estimates in each cell between two edges."""
     at = 0.5 * (edges[:-1] + edges[1:])
-    out = np.empty((WIDTH, len(at)))
+    out = np.empty((len(VARYING), len(at)), np.float32)
     gaps = history.gaps
-    count = len(gaps)
     prior = pooled.hazard(history.bursts, at)
-    out[0] = np.log(prior)
-    out[10] = np.log(at + 1.0)
-    _gap_features(out, gaps, at, prior)
-    out[11] = math.log1p(history.bursts)
-    _histogram_features(out, history, at, prior)
-    _rate_features(out, history, at)
-    _clock_features(out, history, at)
-    if count:
-        middle = float(np.median(gaps[-16:]))
+    out[0] = prior
+    middle = _median(gaps[-16:]) if len(gaps) else 0.0
+    _gap_estimates(out[1:10], gaps, at, prior)
+    _long_estimates(out[10:15], history, at, prior)
+    _clock_estimates(out[15:19], history, at)
+    if len(gaps):
         turns = np.maximum(np.rint(at / middle), 1.0)
-        out[22] = np.log(np.minimum(np.abs(at - turns * middle) / (0.02 * middle + 2.0), 20.0) + 0.2)
-        spread = np.abs(gaps[-16:] - middle) < 0.03 * middle + 2.0
-        out[23] = math.log((float(spread.sum()) + 0.3) / (min(count, 16) + 2.0))
+        out[19] = np.minimum(np.abs(at - turns * middle) / (0.02 * middle + 2.0), 20.0) + 0.2
     else:
-        out[22] = 3.0
-        out[23] = math.log(0.15)
-    _load_features(out, history, pooled)
-    session_s = history.last_s - history.session_s
-    out[29] = math.log(session_s + 15.0)
-    out[30] = math.log1p(history.session_bursts)
-    out[31] = math.log(float(gaps[-1]) if count else 1e5)
-    out[32] = math.log(float(gaps[-2]) if count > 1 else 1e5)
-    return out.T
+        out[19] = 20.0
+    out[20] = at + 1.0
+    out[21] = out[20] / history.longest_s
+    np.log(out, out=out)
+    return Estimates(out, np.array(_constants(history, pooled, gaps, middle), np.float32))
 
 
-def _gap_features(out: Floats, gaps: Floats, at: Floats, prior: Floats) -> None:
+def _gap_estimates(out: NDArray[np.float32], gaps: Floats, at: Floats, prior: Floats) -> None:
+    """Hazards from the last gaps one by one: how many ended near the age, of those that reached it."""
     count = len(gaps)
-    log_prior = out[0]
     if count == 0:
-        out[1:8] = log_prior
-        out[8:10] = 0.0
+        out[:7] = prior
+        out[7:] = 1.0
         return
     order = np.argsort(gaps)
-    ordered = gaps[order]
-    fine = np.maximum(0.01 * at, 2.0)
-    mid = np.maximum(0.05 * at, 20.0)
-    wide = np.maximum(0.3 * at, 60.0)
-    bounds = np.concatenate([at - fine, at + fine, at - mid, at + mid, at - wide, at + wide, at])
-    where = np.searchsorted(ordered, bounds).reshape(7, len(at))
+    widths = np.empty((3, len(at)))
+    for row, (share, least_s) in enumerate(_KERNELS):
+        np.maximum(share * at, least_s, out=widths[row])
+    spans = widths + np.minimum(widths, at)
+    shrunk = np.minimum(prior * spans, 1.0)
+    shrunk *= 0.3
+    where = np.searchsorted(gaps[order], np.concatenate([at - widths, at + widths, at[None]]))
     context = _CONTEXT[-count:].copy()
     context[0] *= 0.1
     if count > 1:
         context[1:] *= np.exp(-np.minimum(np.abs(np.log(gaps[:-1] / gaps[-1])) * 4.0, 5.0))
-    row = 1
+    row = 0
     for weights, kernels in ((_SLOW[-count:], 3), (_FAST[-count:], 2), (context, 2)):
         below = np.empty(count + 1)
         below[0] = 0.0
         np.cumsum(weights[order], out=below[1:])
-        mass = below[where]
         total = below[-1]
-        for kernel, width in enumerate((fine, mid, wide)[:kernels]):
-            low = mass[2 * kernel]
-            span = width + np.minimum(width, at)
-            own = (mass[2 * kernel + 1] - low + 0.3 * np.minimum(prior * span, 1.0)) / ((total - low + 0.3) * span)
-            out[row] = np.log(own)
-            row += 1
+        low, high = below[where[:kernels]], below[where[3 : 3 + kernels]]
+        out[row : row + kernels] = (high - low + shrunk[:kernels]) / ((total + 0.3 - low) * spans[:kernels])
+        row += kernels
         if weights is not context:
-            alive = (total - mass[6] + 0.1) / (total + 0.1)
-            out[8 if kernels == 3 else 9] = np.log(alive)
+            out[7 if kernels == 3 else 8] = (total + 0.1 - below[where[6]]) / (total + 0.1)
 
 
-def _histogram_features(out: Floats, history: FunctionHistory, at: Floats, prior: Floats) -> None:
+def _long_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats, prior: Floats) -> None:
+    """Hazards from the long histogram, through kernels of half a bin, a third of an octave and an octave."""
     below = np.empty(HISTOGRAM_BINS + 1)
     below[0] = 0.0
     np.cumsum(history.histogram, out=below[1:])
     total = below[-1]
-    place = HISTOGRAM_PER_OCTAVE * np.log2(np.maximum(at, 1.0) / BURST_S)
-    for row, half in ((33, 0.5), (34, 2.5), (36, 8.0)):
-        bounds = np.interp(np.concatenate([place - half, place + half]), _BIN_EDGES, below).reshape(2, len(at))
-        span = at * (2.0 ** (half / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-half / HISTOGRAM_PER_OCTAVE))
-        mass = bounds[1] - bounds[0]
-        out[row] = np.log((mass + 0.5 * np.minimum(prior * span, 1.0)) / ((total - bounds[0] + 0.5) * span))
-    left = total - np.interp(place, _BIN_EDGES, below)
-    out[35] = np.log((left + 0.1) / (total + 0.1))
-    out[37] = np.log(left + 0.1)
-    out[38] = out[10] - math.log(history.longest_s)
+    place = HISTOGRAM_PER_OCTAVE * np.log2(np.maximum(at, 1.0) * (1.0 / BURST_S))
+    bounds = np.interp(place + _LONG_SHIFTS, _BIN_EDGES, below)
+    spans = at * _LONG_SPANS
+    low = bounds[:3]
+    out[:3] = (bounds[3:6] - low + 0.5 * np.minimum(prior * spans, 1.0)) / ((total + 0.5 - low) * spans)
+    left = total + 0.1 - bounds[6]
+    out[3] = left / (total + 0.1)
+    out[4] = left
 
 
-def _load_features(out: Floats, history: FunctionHistory, pooled: PooledHazard) -> None:
-    """What the function's share of the platform's calls comes to at the platform's present load."""
-    loads = [math.log(load) for load in pooled.loads(history.last_s)]
-    now = loads[1]
-    for row, (rate, load) in enumerate(zip(history.rates[:3], loads[:3], strict=True)):
-        out[24 + row] = math.log(rate + 1e-7) - load + now
-    out[27] = now - loads[2]
-    out[28] = now - loads[3]
-
-
-def _rate_features(out: Floats, history: FunctionHistory, at: Floats) -> None:
-    seen_s = max(history.last_s - history.first_s, 60.0)
-    for index, rate in enumerate(history.rates):
-        out[12 + index] = math.log(rate + 1e-7)
-    out[16] = np.log((history.bursts + 0.5) / (seen_s + at + 60.0))
-
-
-def _clock_features(out: Floats, history: FunctionHistory, at: Floats) -> None:
+def _clock_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats) -> None:
+    """Calls per second over its life, in this minute of the hour, this part of day, this hour of week."""
     hours, days, weeks = history.spans(history.last_s)
-    life = out[16]
-    minutes = ((history.last_s + at) // 60.0).astype(np.int64)
-    mean = np.minimum(np.exp(life) * 60.0, 1.0)
-    out[17] = np.log((history.minute.astype(np.float64)[minutes % MINUTES] + mean) / ((hours + 1.0) * 60.0))
-    out[18] = math.log(hours + 0.2)
+    seen_s = max(history.last_s - history.first_s, 60.0)
+    life = (history.bursts + 0.5) / (seen_s + 60.0 + at)
+    out[0] = life
+    minutes = ((history.last_s + at) * (1.0 / 60.0)).astype(np.int64)
     slots = minutes // 10
-    out[19] = np.log(
-        (history.day.astype(np.float64)[slots % DAY_SLOTS] + np.minimum(mean * 10.0, 1.0)) / ((days + 1.0) * 600.0)
-    )
-    out[20] = math.log(days + 0.1)
-    out[21] = np.log(
-        (history.week.astype(np.float64)[slots // 6 % WEEK_SLOTS] + np.minimum(mean * 60.0, 1.0))
-        / ((weeks + 1.0) * 3600.0)
-    )
+    hits = np.minimum(life * _CLOCK_SPANS, 1.0)
+    hits[0] += history.minute[minutes % MINUTES]
+    hits[1] += history.day[slots % DAY_SLOTS]
+    hits[2] += history.week[slots // 6 % WEEK_SLOTS]
+    out[1:] = hits / (np.array([[hours + 1.0], [days + 1.0], [weeks + 1.0]]) * _CLOCK_SPANS)
+
+
+def _constants(history: FunctionHistory, pooled: PooledHazard, gaps: Floats, middle: float) -> list[float]:
+    hours, days, _ = history.spans(history.last_s)
+    rates = [math.log(rate + 1e-7) for rate in history.rates]
+    loads = [math.log(load) for load in pooled.loads(history.last_s)]
+    if len(gaps):
+        last = gaps[-16:]
+        near = int(np.count_nonzero(np.abs(last - middle) < 0.03 * middle + 2.0))
+        regularity = math.log((near + 0.3) / (len(last) + 2.0))
+    else:
+        regularity = math.log(0.15)
+    return [
+        math.log1p(history.bursts),
+        *rates,
+        math.log(hours + 0.2),
+        math.log(days + 0.1),
+        regularity,
+        # what the function's share of the platform's calls comes to at the platform's present load
+        rates[0] - loads[0] + loads[1],
+        rates[1],
+        rates[2] - loads[2] + loads[1],
+        loads[1] - loads[2],
+        loads[1] - loads[3],
+        math.log(history.last_s - history.session_s + 15.0),
+        math.log1p(history.session_bursts),
+        math.log(gaps[-1]) if len(gaps) else _NO_GAP,
+        math.log(gaps[-2]) if len(gaps) > 1 else _NO_GAP,
+    ]
+
+
+def _median(values: Floats) -> float:
+    ordered = sorted(values.tolist())
+    half = len(ordered) // 2
+    return float(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))

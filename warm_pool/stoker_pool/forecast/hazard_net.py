@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from stoker_pool.forecast.features import NAMES
+from stoker_pool.forecast.features import NAMES, VARYING, Estimates
 from stoker_pool.forecast.history import Floats
 
 LOG_LEAST: Final = -18.0
@@ -43,10 +43,12 @@ class HazardNet:
             float(numbers["bias"]),
         )
 
-    def log_hazard(self, rows: Floats) -> Floats:
-        """Of each row of features."""
-        mixed = rows.astype(np.float32) @ self._hidden
-        mixed += self._bias
-        hidden = np.maximum(mixed[:, :-1], 0.0)
-        result: Floats = np.clip(hidden @ self._out + mixed[:, -1], LOG_LEAST, LOG_MOST).astype(np.float64)
+    def log_hazard(self, estimates: Estimates) -> Floats:
+        """In each cell."""
+        mixed = estimates.varying.T @ self._hidden[: len(VARYING)]
+        mixed += estimates.constant @ self._hidden[len(VARYING) :] + self._bias
+        skipped = mixed[:, -1].copy()
+        np.maximum(mixed, 0.0, out=mixed)
+        skipped += mixed[:, :-1] @ self._out
+        result: Floats = np.clip(skipped, LOG_LEAST, LOG_MOST).astype(np.float64)
         return result
