@@ -2,7 +2,9 @@
 
 A batched function whose execution time is a + b per item raises for the whole batch when it meets a bad item, as
 model code does: either before the work (a check, a tokenizer) or after it (the worst case: what failed cost as much as
-what succeeded). Good items must all be answered; the rate is set beside the same load without bad items.
+what succeeded), or puts an exception in the list of its answers, which costs nothing. Good items must all be answered;
+the rate is set beside the same load without bad items, and beside the most that any order of runs could reach when
+all that a run tells is that it failed (docs/decisions/0011 has the proof).
 
     python -m benchmarks.bad_items [--duration-s 5] [--short]
 """
@@ -42,7 +44,24 @@ def check(x):
         pass
     return [item * 2 for item in x]
 """
+LISTED_SOURCE = """
+import time
+
+def listed(x):
+    until = time.perf_counter() + 0.004 + 0.0005 * len(x)
+    while time.perf_counter() < until:
+        pass
+    return [item * 2 if item >= 0 else ValueError("a negative item") for item in x]
+"""
 BAD_SHARE = 1 / 50
+LARGEST = 32
+
+
+def most_with_dear_failures() -> float:
+    """No order of runs reaches a larger ratio if a failed run costs as much as a good one of its size."""
+    good_share = 1 - BAD_SHARE
+    per_good_item = min((4 + 0.5 * size) / (size * good_share**size) for size in range(1, LARGEST + 1))
+    return (4 / LARGEST + 0.5) / (per_good_item * good_share)
 
 
 async def caller(
@@ -94,11 +113,16 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
     duration_s = 2.0 if args.short else args.duration_s
-    options = {"scaling": {"min_replicas": 1, "max_replicas": 1}, "batch": {"max_batch_size": 32}}
-    with stoker_platform({"check": EARLY_SOURCE, "score": SOURCE}, options) as served:
+    options = {"scaling": {"min_replicas": 1, "max_replicas": 1}, "batch": {"max_batch_size": LARGEST}}
+    ways = {
+        "before the work": ("check", EARLY_SOURCE, 1.0),
+        "after the work": ("score", SOURCE, most_with_dear_failures()),
+        "in the list of answers": ("listed", LISTED_SOURCE, 1.0),
+    }
+    with stoker_platform({name: source for name, source, _ in ways.values()}, options) as served:
         rows = [
-            {"the bad item raises": "before the work", **measure(served["check"], duration_s)},
-            {"the bad item raises": "after the work", **measure(served["score"], duration_s)},
+            {"the bad item raises": way, **measure(served[name], duration_s), "largest ratio possible": round(most, 2)}
+            for way, (name, _, most) in ways.items()
         ]
     print(markdown(rows))
     write_results(Path(__file__).stem, rows)

@@ -40,7 +40,7 @@ class Batch:
     latency_target_ms: float | None = None
     """Form the largest batch whose predicted duration keeps within this."""
     isolate_errors: bool = True
-    """Narrow an exception of a whole batch down to the bad items by bisection."""
+    """Narrow an exception of a whole batch down to the bad items by running parts of it again."""
 
     def __post_init__(self) -> None:
         _whole("batch.max_batch_size", self.max_batch_size, least=1, most=4096)

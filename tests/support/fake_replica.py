@@ -32,6 +32,7 @@ class Execution:
     batched: bool
     calls: list[CallHeader]
     bodies: list[bytes]
+    suspects_below: int = 0
 
 
 @dataclass
@@ -128,7 +129,7 @@ class _Transport(asyncio.Transport):
                 bodies.append(body[offset : offset + call.body_bytes])
                 offset += call.body_bytes
             assert offset == len(body)
-            self.replica.executions.append(Execution(calls.batched, calls.calls, bodies))
+            self.replica.executions.append(Execution(calls.batched, calls.calls, bodies, calls.suspects_below))
             self.replica.sizes.append(len(calls.calls))
             self.replica.bodies += bodies
         elif kind == FrameKind.CANCEL:
