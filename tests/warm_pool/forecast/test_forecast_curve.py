@@ -1,0 +1,99 @@
+"""Windows from hazards, hand-worked and in general."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoker_pool.forecast.curve import MOST_WINDOWS, Curve
+from stoker_pool.forecast.levels import HostTier, Level, level_of, thresholds
+from stoker_pool.forecast.policy import Window
+
+EDGES = np.array([0.0, 10.0, 20.0, 50.0, 100.0])
+HAZARDS = np.array([0.1, 0.001, 0.02, 0.0001])
+
+
+def curve() -> Curve:
+    return Curve(1000.0, EDGES, np.log(HAZARDS))
+
+
+def test_loaded_where_the_hazard_is_worth_the_price() -> None:
+    assert curve().windows(100.0, 1000.0) == (Window(1000.0, 1010.0), Window(1020.0, 1050.0))
+
+
+def test_windows_begin_now_at_the_earliest() -> None:
+    assert curve().windows(100.0, 1030.0) == (Window(1030.0, 1050.0),)
+    assert curve().windows(100.0, 1050.0) == ()
+
+
+def test_a_high_price_keeps_it_loaded_and_a_low_one_lets_go() -> None:
+    assert curve().windows(20_000.0, 1000.0) == (Window(1000.0, 1100.0),)
+    assert curve().windows(5.0, 1000.0) == ()
+
+
+def test_loaded_seconds_are_those_of_the_windows() -> None:
+    assert curve().loaded_s(100.0, 5.0, 30.0) == pytest.approx(5.0 + 10.0)
+    assert curve().loaded_s(100.0, 30.0, 5.0) == 0.0
+
+
+def test_expected_calls_sum_the_hazard() -> None:
+    assert curve().expected_calls(0.0, 20.0) == pytest.approx(1.0 + 0.01)
+
+
+@given(
+    logs=st.lists(st.floats(-18, 3), min_size=1, max_size=300),
+    price_s=st.floats(1.0, 1e7),
+    now_s=st.floats(-1e9, 1e10),
+    from_s=st.floats(0, 4e9),
+)
+def test_windows_are_sorted_disjoint_finite_and_few(
+    logs: list[float], price_s: float, now_s: float, from_s: float
+) -> None:
+    edges = np.arange(len(logs) + 1) * 60.0
+    windows = Curve(from_s, edges, np.array(logs)).windows(price_s, now_s)
+    assert len(windows) <= MOST_WINDOWS
+    bounds = [bound for window in windows for bound in (window.start_s, window.end_s)]
+    assert bounds == sorted(bounds)
+    assert len(set(bounds)) == len(bounds)
+    assert all(map(math.isfinite, bounds))
+    assert all(window.start_s >= now_s for window in windows)
+
+
+@given(logs=st.lists(st.floats(-18, 3), min_size=1, max_size=40), price_s=st.floats(1.0, 1e6))
+def test_a_higher_price_is_never_loaded_for_less(logs: list[float], price_s: float) -> None:
+    lasting = Curve(0.0, np.arange(len(logs) + 1) * 60.0, np.array(logs))
+    assert lasting.loaded_s(price_s, 0.0, 1e9) <= lasting.loaded_s(2 * price_s, 0.0, 1e9)
+
+
+def test_levels_fall_with_the_hazard() -> None:
+    tier = HostTier(second_share=0.05, reload_share=0.15)
+    hot, host = thresholds(1000.0, tier)
+    assert level_of(1.01 * hot, 1000.0, tier) is Level.HOT
+    assert level_of(0.99 * hot, 1000.0, tier) is Level.HOST
+    assert level_of(1.01 * host, 1000.0, tier) is Level.HOST
+    assert level_of(0.99 * host, 1000.0, tier) is Level.COLD
+
+
+def test_without_a_host_tier_there_are_two_levels() -> None:
+    assert thresholds(1000.0, None) == (0.001, 0.001)
+    assert level_of(0.0011, 1000.0, None) is Level.HOT
+    assert level_of(0.0009, 1000.0, None) is Level.COLD
+
+
+@given(
+    hazard=st.floats(0, 10), price_s=st.floats(1, 1e6), second_share=st.floats(0, 2), reload_share=st.floats(0.01, 0.99)
+)
+def test_thresholds_say_what_the_level_is(
+    hazard: float, price_s: float, second_share: float, reload_share: float
+) -> None:
+    tier = HostTier(second_share=second_share, reload_share=reload_share)
+    hot, host = thresholds(price_s, tier)
+    level = level_of(hazard, price_s, tier)
+    if hazard > hot * (1 + 1e-9):
+        assert level is Level.HOT
+    elif hazard < host * (1 - 1e-9):
+        assert level is Level.COLD
