@@ -245,7 +245,7 @@ class Platform:
         )
         opened = await self._stack.enter_async_context(jobs)
         self._line_sinks.append(opened.lines.on_lines)
-        self.gateway.jobs = InvocationDesk(opened)
+        self.gateway.jobs = InvocationDesk(opened, self.webhooks.checked_targets)
         return opened
 
     def _on_lines(self, path: Path, lines: list[LogLine]) -> None:

@@ -43,6 +43,7 @@ from stoker.cli.reference import FUNCTION, Reference
 @click.option("--raw", is_flag=True, help="Join streamed text as it comes, without line ends.")
 @click.option("--async", "is_async", is_flag=True, help="Submit it as a job and print the job's id.")
 @click.option("--idempotency-key", help="With --async: the same key again is the same job.")
+@click.option("--webhook", "webhooks", multiple=True, help="With --async: tell this one of the end; can be repeated.")
 @click.option("--receipt", is_flag=True, help="Also say where the time went.")
 @click.option("--timeout-s", type=click.FloatRange(min=0.001), help="The call's deadline, waiting included.")
 @click.option("--priority", type=click.Choice(["interactive", "background", "batch"]), help="Who waits first.")
@@ -58,6 +59,7 @@ def call(
     raw: bool,
     is_async: bool,
     idempotency_key: str | None,
+    webhooks: tuple[str, ...],
     receipt: bool,
     timeout_s: float | None,
     priority: str | None,
@@ -86,6 +88,10 @@ def call(
         own["Idempotency-Key"] = idempotency_key
     if is_async and (stream or receipt or output is not None):
         raise click.UsageError("--async prints a job's id: --stream, --receipt and --output have no place there")
+    if webhooks:
+        own["Stoker-Webhook"] = " ".join(webhooks)
+    if webhooks and not is_async:
+        raise click.UsageError("--webhook goes with --async")
     if idempotency_key is not None and not is_async:
         raise click.UsageError("--idempotency-key goes with --async")
     sent = CallBody(body.content, {**body.headers, **own, **read_headers(headers)}, body.files, body.fields)

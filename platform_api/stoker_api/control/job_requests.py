@@ -80,9 +80,10 @@ class JobDocument(JobInput):
     max_age_s: float = Field(default=DAY_S, gt=0, le=_MAX_AGE_S, strict=False)
     max_attempts: int | None = Field(default=None, ge=1, le=100)
     timeout_s: float | None = Field(default=None, gt=0, le=DAY_S, strict=False)
-    webhook_ids: list[str] = Field(default_factory=list, max_length=16)
+    webhooks: list[str] = Field(default_factory=list, max_length=8)
+    """Ids or URLs of webhooks that are told of its end."""
 
-    def job(self, job_id: str, now_s: float, idempotency_key: str | None) -> NewJob:
+    def job(self, job_id: str, now_s: float, idempotency_key: str | None, webhook_ids: tuple[str, ...] = ()) -> NewJob:
         """The job that it asks for; raises ``InvalidInput``."""
         _checked("function", self.function)
         _checked("namespace", self.namespace)
@@ -106,7 +107,7 @@ class JobDocument(JobInput):
             max_age_s=self.max_age_s,
             max_attempts=self.max_attempts,
             timeout_s=self.timeout_s,
-            webhook_ids=tuple(self.webhook_ids),
+            webhook_ids=webhook_ids,
             idempotency_key=idempotency_key,
         )
 

@@ -179,7 +179,8 @@ async def _submit(request: Request, job_id: str, idempotency_key: str | None) ->
     jobs = platform_of(request).jobs
     document = await read_document(request, JobDocument)
     grant = grant_for(request, Scope.INVOKE, document.namespace)
-    record, _ = await jobs.submit(document.job(job_id, jobs.now_s(), idempotency_key))
+    webhook_ids = await platform_of(request).webhooks.checked_targets(document.namespace, document.webhooks)
+    record, _ = await jobs.submit(document.job(job_id, jobs.now_s(), idempotency_key, webhook_ids))
     return as_response(pending_answer(record, is_owner=_is_owner(grant)))
 
 

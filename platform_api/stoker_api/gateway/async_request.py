@@ -12,6 +12,7 @@ from typing import Final
 from stoker_api.gateway.refusals import BadRequest
 
 MAX_WAIT_S: Final = 600.0
+MOST_WEBHOOKS: Final = 8
 IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _PREFERENCE: Final = re.compile(r"([A-Za-z-]+)(?:\s*=\s*\"?([^\";,]*)\"?)?")
 
@@ -43,6 +44,16 @@ def read_idempotency_key(value: bytes) -> str:
     if not IDEMPOTENCY_KEY.fullmatch(text):
         raise BadRequest(f"Idempotency-Key must be 1 to 255 visible ASCII characters, got {text[:64]!r}")
     return text
+
+
+def read_webhooks(value: bytes) -> tuple[str, ...]:
+    """Ids or URLs with spaces between them, and commas if one likes; raises ``BadRequest``."""
+    if not value.isascii():
+        raise BadRequest("Stoker-Webhook must be ids or URLs of webhooks in ASCII")
+    found = tuple(filter(None, (part.strip(",") for part in value.decode("ascii").split())))
+    if len(found) > MOST_WEBHOOKS:
+        raise BadRequest(f"Stoker-Webhook names at most {MOST_WEBHOOKS} webhooks, got {len(found)}")
+    return found
 
 
 def _seconds(text: str | None) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from stoker.errors import NotFound, PlatformError, UnsupportedContent
-from stoker_api.gateway.async_request import AsyncRequest, read_idempotency_key, read_prefer
+from stoker_api.gateway.async_request import AsyncRequest, read_idempotency_key, read_prefer, read_webhooks
 from stoker_api.gateway.refusals import AsyncNotAvailable, BadRequest, MethodNotAllowed
 from stoker_api.gateway.target import DEFAULT_NAMESPACE, Target, TargetKind
 from stoker_runtime.frames import CallEncoding
@@ -60,6 +60,7 @@ class RequestHead:
         "wants_events",
         "wants_job",
         "wants_receipt",
+        "webhooks",
     )
 
     def __init__(self, *, keep_alive: bool, http_10: bool = False, fault: PlatformError | None = None) -> None:
@@ -79,6 +80,7 @@ class RequestHead:
         self.wants_events = False
         self.wants_job: AsyncRequest | None = None
         self.idempotency_key: str | None = None
+        self.webhooks: tuple[str, ...] = ()
         self.job_priority: int | None = None
         self.wants_receipt = False
         self.wants_100_continue = False
@@ -123,6 +125,10 @@ def read_head(
     if head.wants_job is not None and head.kind is not TargetKind.INVOKE:
         head.fault = head.fault or AsyncNotAvailable(
             "the inference protocols have no jobs", hint="POST /f/{name} with `Prefer: respond-async` submits one."
+        )
+    if head.webhooks and head.wants_job is None:
+        head.fault = head.fault or BadRequest(
+            "Stoker-Webhook goes with `Prefer: respond-async`", hint="A plain call is answered where it was made."
         )
     if method != b"POST":
         head.is_head = method == b"HEAD"
@@ -217,6 +223,10 @@ def _idempotency_key(head: RequestHead, value: bytes) -> None:
     head.idempotency_key = read_idempotency_key(value)
 
 
+def _webhook(head: RequestHead, value: bytes) -> None:
+    head.webhooks += read_webhooks(value)
+
+
 def _namespace(head: RequestHead, value: bytes) -> None:
     if head.kind is TargetKind.INVOKE:
         return  # there, the path says it
@@ -249,5 +259,6 @@ _READERS: Final = {
     b"stoker-session": _session,
     b"stoker-receipt": _receipt,
     b"stoker-namespace": _namespace,
+    b"stoker-webhook": _webhook,
     b"inference-header-content-length": _inference_header,
 }

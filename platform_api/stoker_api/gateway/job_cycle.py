@@ -47,6 +47,7 @@ class JobCycle(InvokeCycle):
             timeout_s=head.timeout_ns / 1e9 if head.timeout_ns else None,
             idempotency_key=head.idempotency_key,
             wait_s=wanted.wait_s,
+            webhooks=head.webhooks,
             is_owner=self._is_owner,
         )
         self._connection.gateway.counters.in_flight += 1

@@ -82,6 +82,7 @@ def _operation(function: ModelInfo) -> dict[str, object]:
                 "Prefer", {"type": "string"}, "respond-async: answer with a job; wait=N: the result if it comes so soon"
             ),
             _header("Idempotency-Key", {"type": "string", "maxLength": 255}, "Makes a repeated submit one job"),
+            _header("Stoker-Webhook", {"type": "string"}, "Tell these webhooks (ids or URLs) of the job's end"),
             _header("Stoker-Receipt", {"type": "string", "enum": ["1"]}, "Ask for the receipt beside the result"),
         ],
         "requestBody": {"content": {"application/json": {"schema": _inline(schema.get("input"))}, "*/*": {}}},

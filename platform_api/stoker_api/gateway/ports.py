@@ -86,6 +86,8 @@ class JobRequest:
     idempotency_key: str | None
     wait_s: float
     is_owner: bool
+    webhooks: tuple[str, ...] = ()
+    """Ids or URLs of webhooks that are told of its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

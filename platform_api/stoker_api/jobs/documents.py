@@ -64,7 +64,7 @@ def job_document(record: JobRecord, *, is_owner: bool) -> Json:
         else None,
         "problem": problem_document(record, is_owner=is_owner),
         "receipt": None if record.receipt_json is None else json.loads(record.receipt_json),
-        "webhook_ids": list(record.webhook_ids),
+        "webhooks": list(record.webhook_ids),
         "idempotency_key": record.idempotency_key,
         "links": {"result": f"{url}/result", "events": f"{url}/events", "retry": f"{url}/retry"},
     }
