@@ -271,7 +271,7 @@ def measure(table: str, rivals: list[Rival], plan: Plan) -> list[dict[str, objec
     for rival in rivals:
         try:
             rows.append({"server": rival.name, **TABLES[table](rival, plan)})
-        except PeerFailed as error:
+        except (PeerFailed, OSError) as error:
             failed.append((len(rows) + len(failed), rival.name, str(error)))
         print(
             f"{table}: {rival.name}: {failed[-1] if failed and failed[-1][1] == rival.name else rows[-1]}", flush=True
