@@ -20,8 +20,17 @@ def check_class(shape: ClassShape) -> Iterator[Finding]:
             f"{shape.name}.__init__ needs {_listed(shape.init)}, but a replica is made without arguments",
             "Give them defaults, or set them in an @stoker.enter hook.",
         )
-    for hook, label in [(h, "enter") for h in shape.enters] + [(h, "exit") for h in shape.exits]:
-        yield from _hook(shape, hook, label)
+    hooks = {"enter": shape.enters, "exit": shape.exits, "sleep": shape.sleeps, "wake": shape.wakes}
+    for label, marked in hooks.items():
+        for hook in marked:
+            yield from _hook(shape, hook, label)
+    if shape.is_whole and bool(shape.sleeps) != bool(shape.wakes):
+        there, missing = ("sleep", "wake") if shape.sleeps else ("wake", "sleep")
+        yield Finding(
+            "half_parked",
+            f"{shape.name} has an @stoker.{there} hook and no @stoker.{missing} hook: a parked replica could not go on",
+            f"Mark the method that undoes it with @stoker.{missing}.",
+        )
 
 
 def _entries(shape: ClassShape) -> Iterator[Finding]:
@@ -58,13 +67,13 @@ def _hook(shape: ClassShape, hook: CallableShape, label: str) -> Iterator[Findin
     if hook.required:
         yield Finding(
             "hook_arguments",
-            f"{shape.name}.{hook.name} is an {label} hook and needs {_listed(hook)}, but hooks get no arguments",
+            f"{shape.name}.{hook.name} is a hook for {label} and needs {_listed(hook)}, but hooks get no arguments",
             "Give them defaults, or read them from os.environ inside the hook.",
         )
     if hook.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR):
         yield Finding(
             "hook_generator",
-            f"{shape.name}.{hook.name} is an {label} hook and yields, so its body would never run",
+            f"{shape.name}.{hook.name} is a hook for {label} and yields, so its body would never run",
             "Split it: what comes before the yield into @stoker.enter, what comes after into @stoker.exit.",
         )
 

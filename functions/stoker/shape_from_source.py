@@ -11,7 +11,7 @@ from inspect import Parameter
 
 from stoker.shapes import CallableShape, ClassShape, Kind, ParameterShape, Shape
 
-_HOOKS = ("method", "enter", "exit")
+_HOOKS = ("method", "enter", "exit", "sleep", "wake")
 
 
 def shape_of_node(node: ast.AST, definitions: Mapping[str, ast.AST]) -> Shape | None:

@@ -14,7 +14,7 @@ from inspect import Parameter
 from typing import Final, Union
 
 HOOK: Final = "__stoker_hook__"
-"""Set by ``@stoker.method``, ``@stoker.enter``, ``@stoker.exit`` to their own name."""
+"""Set by ``@stoker.method``, ``enter``, ``exit``, ``sleep`` and ``wake`` to their own name."""
 DEFAULT: Final = "__stoker_default__"
 """Set on the method that runs when a call names none."""
 TARGET: Final = "__stoker_target__"
@@ -111,6 +111,16 @@ class ClassShape:
     def exits(self) -> tuple[CallableShape, ...]:
         """Hooks that run when a replica stops."""
         return tuple(m for m in self.methods if m.hook == "exit")
+
+    @property
+    def sleeps(self) -> tuple[CallableShape, ...]:
+        """Hooks that give the device's memory back while a replica is parked."""
+        return tuple(m for m in self.methods if m.hook == "sleep")
+
+    @property
+    def wakes(self) -> tuple[CallableShape, ...]:
+        """Hooks that take it again."""
+        return tuple(m for m in self.methods if m.hook == "wake")
 
     @property
     def init(self) -> CallableShape | None:

@@ -44,7 +44,7 @@ from stoker_runtime.frames import (
 )
 from stoker_runtime.result_codec import encode
 from stoker_runtime.running_call import call_scope
-from stoker_runtime.sync_worker import by_method, split_calls
+from stoker_runtime.sync_worker import by_method, is_parking, split_calls
 
 _decode_cancel = msgspec.msgpack.Decoder(CancelHeader).decode
 _decode_credit = msgspec.msgpack.Decoder(CreditHeader).decode
@@ -110,7 +110,7 @@ class AsyncWorker(asyncio.BufferedProtocol):
         if frame.kind == FrameKind.CALLS:
             header, calls = split_calls(frame)
             for group in self._groups(calls, is_one_batch=header.batched):
-                if self._is_batched or header.batched:
+                if header.batched or (self._is_batched and not is_parking(group)):
                     coroutine = self._run_batch(group, header.suspects_below)
                 else:
                     coroutine = self._run_call(*group[0])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from stoker.batch_form import BatchForm
 from stoker.errors import PreflightFailed
 from stoker.shapes import CALL, CallableShape, ClassShape, Kind, shape_of
+from stoker_runtime.parking import parking_calls
 from stoker_runtime.signature import Binder
 
 
@@ -46,11 +47,24 @@ class Entries:
     """What a call that names no method runs; None: it must name one."""
     enter: list[Callable[[], object]] = field(default_factory=list)
     exit: list[Callable[[], object]] = field(default_factory=list)
+    instance: object = None
+    """Of a class."""
+    sleep: list[Callable[[], object]] = field(default_factory=list)
+    wake: list[Callable[[], object]] = field(default_factory=list)
+    parking: dict[str, Entry] = field(default_factory=dict)
+    """What only the platform itself calls; filled once everything is loaded."""
 
     @property
     def is_async(self) -> bool:
         """Any entry needs an event loop."""
-        return any(entry.is_async for entry in self.by_name.values())
+        hooks = (*self.sleep, *self.wake)
+        return any(entry.is_async for entry in self.by_name.values()) or any(map(inspect.iscoroutinefunction, hooks))
+
+    def find_parking(self) -> bool:
+        """Whether it can be parked, now that it is loaded."""
+        calls = parking_calls(self.instance, self.sleep, self.wake) if self.instance is not None else None
+        self.parking.update({name: _entry(name, call, is_batched=False) for name, call in (calls or {}).items()})
+        return bool(self.parking)
 
     def named(self, method: str) -> Entry | None:
         """The entry for a call's method; "" is the default one."""
@@ -85,6 +99,9 @@ def _class_entries(cls: type, is_batched: bool, method: str) -> Entries:
         default=entries.get(default),
         enter=[getattr(instance, hook.name) for hook in shape.enters],
         exit=[getattr(instance, hook.name) for hook in shape.exits],
+        instance=instance,
+        sleep=[getattr(instance, hook.name) for hook in shape.sleeps],
+        wake=[getattr(instance, hook.name) for hook in shape.wakes],
     )
 
 

@@ -21,6 +21,7 @@ from stoker_runtime.signature import Arguments
 Result = tuple[ResultHeader, bytes | memoryview]
 Call = tuple[CallHeader, memoryview]
 _ARGS: Final = int(CallEncoding.ARGS)
+_PARKING: Final = int(CallEncoding.PARKING)
 _FUNCTION_ERROR: Final = ResultStatus.FUNCTION_ERROR
 
 
@@ -35,7 +36,7 @@ class Timing:
 
 def entry_for(entries: Entries, call: CallHeader) -> Entry:
     """The entry that the call names; raises ``InvalidArguments``."""
-    entry = entries.named(call.method)
+    entry = entries.parking.get(call.method) if call.encoding == _PARKING else entries.named(call.method)
     if entry is not None:
         return entry
     known = ", ".join(sorted(entries.by_name)) or "none"
@@ -45,6 +46,8 @@ def entry_for(entries: Entries, call: CallHeader) -> Entry:
 
 def arguments_of(entry: Entry, call: CallHeader, body: Body) -> Arguments:
     """The call's arguments; raises ``InvalidArguments`` or ``UnsupportedContent``."""
+    if call.encoding == _PARKING:
+        return (), {}
     if call.encoding == _ARGS:
         value = decode_json(body).value
         return entry.binder.bind_call(_with_bytes(value) if has_carried(body) else value)

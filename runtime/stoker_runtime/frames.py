@@ -64,6 +64,7 @@ class LoadedHeader(msgspec.Struct, array_like=True, frozen=True):
     schema_json: bytes  # {"input": {...}, "output": {...}, "methods": {...}} JSON schema
     streams: bool  # results come as chunks
     journals: bool = False  # what it has finished and not sent yet is in its journal, so frames may be shared
+    parks: bool = False  # it can leave its device for host memory and come back
 
 
 class LoadFailedHeader(msgspec.Struct, array_like=True, frozen=True):
@@ -92,6 +93,7 @@ class CallEncoding(IntEnum):
 
     INVOKE = 0  # JSON object = keyword arguments; other JSON = one positional; else bytes by content type
     ARGS = 1  # JSON [args, kwargs]: what the SDK sends
+    PARKING = 2  # no body: the platform itself parks the replica or wakes it
 
 
 class CallsHeader(msgspec.Struct, array_like=True, frozen=True):

@@ -15,7 +15,7 @@ from stoker_runtime.invocation import Invocation
 
 _MS_TEXT: Final = tuple(f"{microseconds / 1e3:.3f}" for microseconds in range(8_192))
 _TEXT_BELOW_NS: Final = len(_MS_TEXT) * 1000
-COLD_PHASES: Final = ("place", "zygote", "fork", "verify", "unpickle", "enter", "warmup")
+COLD_PHASES: Final = ("place", "zygote", "fork", "verify", "unpickle", "enter", "warmup", "wake")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

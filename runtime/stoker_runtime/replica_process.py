@@ -62,6 +62,8 @@ class ReplicaProcess:
         self.memory_bytes = 0
         self.schema_json = b""
         self.streams = False
+        self.parks = False
+        """It can leave its device for host memory and come back."""
         self.journal: Journal | None = None
         """Where the worker keeps results that it has not sent; None: it sends each at once. Closed by its link."""
         self._unused_journal = journal
@@ -114,6 +116,7 @@ class ReplicaProcess:
         self.memory_bytes = loaded.memory_bytes
         self.schema_json = loaded.schema_json
         self.streams = loaded.streams
+        self.parks = loaded.parks
         if loaded.journals:
             self.journal, self._unused_journal = self._unused_journal, None
         self._owns_socket = True

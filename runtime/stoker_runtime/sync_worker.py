@@ -35,6 +35,7 @@ from stoker_runtime.execution import (
 from stoker_runtime.frame_buffer import Frame
 from stoker_runtime.frames import (
     INITIAL_CREDIT_CHUNKS,
+    CallEncoding,
     CallHeader,
     CallsHeader,
     CancelHeader,
@@ -78,6 +79,11 @@ def by_method(calls: list[Call]) -> Iterator[list[Call]]:
     for call in calls:
         groups.setdefault(call[0].method, []).append(call)
     return iter(groups.values())
+
+
+def is_parking(calls: list[Call]) -> bool:
+    """The platform's own call, which is never one of a batch."""
+    return bool(calls) and calls[0][0].encoding == CallEncoding.PARKING
 
 
 class SyncWorker:
@@ -151,7 +157,7 @@ class SyncWorker:
         header, calls = split_calls(frame)
         if not self._results:
             self._flushed_ns = monotonic_ns()
-        if header.batched or self._is_batched:
+        if header.batched or (self._is_batched and not is_parking(calls)):
             for group in by_method(calls) if header.batched else ([call] for call in calls):
                 self._run_batch(group, header.suspects_below)
                 self._flush()

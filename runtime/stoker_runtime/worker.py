@@ -105,6 +105,7 @@ def _live(sock: socket.socket, journal: int | None) -> int:
             function_schema(_public(entries), entries.default.name if entries.default else None),
             entries.default.streams if entries.default else False,
             journal is not None and _is_sync(entries, options),
+            entries.find_parking(),
         )
     except BaseException as error:  # of user code, or a refusal of ours: it travels as data
         channel.send(FrameKind.LOAD_FAILED, _failure(loading.phase, error))

@@ -24,6 +24,7 @@ class FakeBackendReplica:
 
     schema_json = b'{"input": {}}'
     streams = False
+    parks = False
 
     def __init__(self, order: ReplicaOrder, memory_bytes: int) -> None:
         self.order = order
@@ -82,6 +83,8 @@ class FakeBackend:
         self.memory_bytes = 100 * MIB
         self.gate: asyncio.Event | None = None
         """Starts wait for it where it is set."""
+        self.parks = False
+        """Whether replicas can be parked."""
         self.most_at_once = 0
 
     def read_devices(self) -> DeviceReading:
@@ -96,6 +99,7 @@ class FakeBackend:
             raise self.failures.pop(0)
         on_phase("enter")
         replica = FakeBackendReplica(order, self.memory_bytes)
+        replica.parks = self.parks
         self.replicas.append(replica)
         self.most_at_once = max(self.most_at_once, len(self.alive()))
         return replica

@@ -47,6 +47,10 @@ class BackendReplica(Protocol):
     def schema_json(self) -> bytes: ...
     @property
     def streams(self) -> bool: ...
+    @property
+    def parks(self) -> bool:
+        """It can leave its device for host memory and come back."""
+        ...
 
     async def wait_exit(self) -> str:
         """Why it ended, once nothing of it is left."""

@@ -96,7 +96,8 @@ def loaded_s(account: WarmthAccount, revisions: Iterable[RevisionPool]) -> float
 def _live_s(revision: RevisionPool) -> float:
     now_s = revision.now_s
     return sum(
-        (now_s - replica.began_s) * len(replica.placement.devices) for replica in revision.replicas.members.values()
+        max(now_s - replica.began_s, 0.0) * len(replica.placement.devices)
+        for replica in revision.replicas.members.values()
     )
 
 

@@ -30,6 +30,14 @@ class DeviceLedger:
             self._taken[replica_id] = (tuple(device.id for device in found.devices), found.bytes_each)
         return found
 
+    def take(self, replica_id: str, placed: Placement) -> bool:
+        """Take the same room again, on the very same devices; False where it is not free."""
+        free = {load.device.id: load.free_bytes for load in self.loads()}
+        if any(free.get(device.id, -1) < placed.bytes_each for device in placed.devices):
+            return False
+        self._taken[replica_id] = (tuple(device.id for device in placed.devices), placed.bytes_each)
+        return True
+
     def resize(self, replica_id: str, bytes_each: int) -> None:
         """A replica was measured: the books follow."""
         entry = self._taken.get(replica_id)

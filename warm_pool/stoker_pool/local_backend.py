@@ -38,6 +38,7 @@ class LocalReplica:
         self.pid = process.pid
         self.schema_json = process.schema_json
         self.streams = process.streams
+        self.parks = process.parks
         self.memory_bytes = process.memory_bytes if gpus is None else gpus.used_bytes(process.pid)
 
     async def wait_exit(self) -> str:

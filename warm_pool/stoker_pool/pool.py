@@ -25,13 +25,14 @@ from stoker_pool.keep_alive import TimerForecast
 from stoker_pool.learned import Learned, LearnedStore
 from stoker_pool.ledger import DeviceLedger
 from stoker_pool.memory_watch import MemoryWatch
+from stoker_pool.needs import need_of
 from stoker_pool.owned_tasks import OwnedTasks
 from stoker_pool.placement import Placement, place
 from stoker_pool.plan import DryRun, RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.pool_stats import PoolStats
 from stoker_pool.replica import ReplicaInfo
-from stoker_pool.revision_pool import RevisionPool, need_of
+from stoker_pool.revision_pool import RevisionPool
 from stoker_pool.room import RoomKeeper
 from stoker_pool.settings import PoolSettings
 from stoker_pool.trial import Trial

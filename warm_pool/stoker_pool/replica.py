@@ -23,6 +23,11 @@ class ReplicaState(str, Enum):
 
     STARTING = "starting"
     READY = "ready"
+    PARKING = "parking"
+    """On its way from the device to host memory."""
+    PARKED = "parked"
+    WAKING = "waking"
+    """On its way back."""
     DRAINING = "draining"
     STOPPED = "stopped"
 
@@ -30,7 +35,10 @@ class ReplicaState(str, Enum):
 MOVES: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
     {
         ReplicaState.STARTING: frozenset({ReplicaState.READY, ReplicaState.STOPPED}),
-        ReplicaState.READY: frozenset({ReplicaState.DRAINING, ReplicaState.STOPPED}),
+        ReplicaState.READY: frozenset({ReplicaState.DRAINING, ReplicaState.PARKING, ReplicaState.STOPPED}),
+        ReplicaState.PARKING: frozenset({ReplicaState.PARKED, ReplicaState.STOPPED}),
+        ReplicaState.PARKED: frozenset({ReplicaState.WAKING, ReplicaState.DRAINING, ReplicaState.STOPPED}),
+        ReplicaState.WAKING: frozenset({ReplicaState.READY, ReplicaState.STOPPED}),
         ReplicaState.DRAINING: frozenset({ReplicaState.STOPPED}),
         ReplicaState.STOPPED: frozenset(),
     }
@@ -61,6 +69,9 @@ class Replica:
         self.placement = placement
         self.state = ReplicaState.STARTING
         self.began_s = now_s
+        """Since when it takes its device; infinite while it is parked."""
+        self.wake_ns = 0
+        """How long it took to come back from host memory, where it last did."""
         self.prewarm_s = now_s if is_prewarm else None
         """When it was started ahead of any call, until it gets one."""
         self.since_s = now_s
@@ -96,6 +107,11 @@ class Replica:
             return 0.0
         link = self.live.link
         return max(now_s - max(link.last_used_ns / 1e9, link.last_result_ns / 1e9, self.since_s), 0.0)
+
+    @property
+    def host_id(self) -> str:
+        """Its name in the ledger while it is in host memory."""
+        return f"{self.id}:host"
 
     @property
     def is_on_gpu(self) -> bool:

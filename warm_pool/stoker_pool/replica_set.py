@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -16,7 +17,8 @@ from stoker_pool.backend import BackendReplica, ReplicaOrder
 from stoker_pool.crash_loop import CLOSED, Breaker, after_failure
 from stoker_pool.devices import DeviceKind
 from stoker_pool.eviction import Candidate
-from stoker_pool.placement import Placement
+from stoker_pool.parking import SLEEP, WAKE, move
+from stoker_pool.placement import Need, NoRoom, Placement
 from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.replica import Replica, ReplicaInfo, ReplicaState
@@ -46,6 +48,8 @@ class ReplicaSet:
         self.plan = plan
         self.breaker = CLOSED
         self.members: dict[str, Replica] = {}
+        self.wake_ns = 0
+        """How long the last parked one took to come back; 0 where none did."""
         self._parts = parts
         self._dispatcher = dispatcher
         self._on_ready = on_ready
@@ -60,10 +64,19 @@ class ReplicaSet:
     def count(self, state: ReplicaState) -> int:
         return sum(replica.state is state for replica in self.members.values())
 
+    def parked(self) -> list[Replica]:
+        """Those in host memory."""
+        return [replica for replica in self.members.values() if replica.state is ReplicaState.PARKED]
+
+    @property
+    def starting(self) -> int:
+        """About to be ready."""
+        return self.count(ReplicaState.STARTING) + self.count(ReplicaState.WAKING)
+
     @property
     def live_count(self) -> int:
         """Ready, or about to be."""
-        return self.count(ReplicaState.STARTING) + self.count(ReplicaState.READY)
+        return self.starting + self.count(ReplicaState.READY)
 
     def infos(self) -> list[ReplicaInfo]:
         """All of them, for people."""
@@ -85,6 +98,21 @@ class ReplicaSet:
                     bytes_each=bytes_each,
                     is_busy=has_waiting or replica.in_flight > 0,
                     is_kept=position >= len(ready) - kept,
+                    idle_s=replica.idle_s(now_s),
+                    calls_per_s=calls_per_s,
+                    load_s=load_s,
+                    next_use_per_s=next_use_per_s,
+                )
+            )
+        for replica in self.parked():
+            device_ids, bytes_each = self._parts.ledger.taken(replica.host_id)
+            found.append(
+                Candidate(
+                    replica_id=replica.id,
+                    device_ids=device_ids,
+                    bytes_each=bytes_each,
+                    is_busy=False,
+                    is_kept=False,
                     idle_s=replica.idle_s(now_s),
                     calls_per_s=calls_per_s,
                     load_s=load_s,
@@ -113,6 +141,28 @@ class ReplicaSet:
         self._parts.stats.drains += 1
         self._dispatcher.detach(live.link)
         self._parts.tasks.start(self._leave(live), f"drain {replica.id}")
+
+    def park(self, replica: Replica) -> bool:
+        """Let it finish what it holds, then move it to host memory; False: there is no room for it."""
+        live = replica.live
+        assert live is not None
+        size_bytes = max(replica.memory_bytes, sum(self._parts.ledger.taken(replica.id)[1:]))
+        host = self._parts.ledger.acquire(replica.host_id, Need(memory_bytes=size_bytes))
+        if isinstance(host, NoRoom):
+            return False
+        replica.move(ReplicaState.PARKING)
+        self._dispatcher.detach(live.link)
+        self._parts.tasks.start(self._park(replica, live), f"park {replica.id}")
+        return True
+
+    def wake_up(self, replica: Replica, *, is_prewarm: bool) -> None:
+        """Bring a parked one back to its device, whose room was taken for it."""
+        live = replica.live
+        assert live is not None
+        replica.move(ReplicaState.WAKING)
+        replica.began_s = self._parts.clock.monotonic_s()
+        replica.prewarm_s = replica.began_s if is_prewarm else None
+        self._parts.tasks.start(self._wake(replica, live), f"wake {replica.id}")
 
     def kill(self, replica: Replica, reason: str, hint: str | None = None) -> None:
         """End it at once and tell its callers why."""
@@ -148,6 +198,7 @@ class ReplicaSet:
             del self.members[replica.id]
             self._on_ended(replica)
             replica.ended.set_result(None)
+            self._parts.ledger.release(replica.host_id)
             self._parts.room.release(replica.id)
             self._on_changed()
 
@@ -209,6 +260,44 @@ class ReplicaSet:
         await self._dispatcher.drained(live.link)
         await live.stop(self._parts.settings.stop_grace_s)
 
+    async def _park(self, replica: Replica, live: BackendReplica) -> None:
+        await self._dispatcher.drained(live.link)
+        limit_s = self._parts.settings.park_limit_s
+        try:
+            await move(live.link, SLEEP, now_ns=self._dispatcher.now_ns(), limit_s=limit_s)
+        except PlatformError as error:
+            self.kill(replica, f"it could not be parked: {error}")
+            return
+        if replica.state is ReplicaState.PARKING:
+            replica.move(ReplicaState.PARKED)
+            self._on_ended(replica)
+            replica.began_s = math.inf
+            log.info("replica parked", extra={"replica": replica.id})
+            self._parts.room.release(replica.id)
+            self._on_changed()
+
+    async def _wake(self, replica: Replica, live: BackendReplica) -> None:
+        self._dispatcher.start_phase("wake")
+        began_ns = self._dispatcher.now_ns()
+        try:
+            await move(live.link, WAKE, now_ns=began_ns, limit_s=self.plan.options.startup_timeout_s)
+        except PlatformError as error:
+            self.kill(replica, f"it could not be woken: {error}")
+            return
+        if replica.state is not ReplicaState.WAKING:
+            return
+        now_ns = self._dispatcher.now_ns()
+        replica.wake_ns = self.wake_ns = now_ns - began_ns
+        self._parts.ledger.release(replica.host_id)
+        replica.move(ReplicaState.READY)
+        replica.since_s = self._parts.clock.monotonic_s()
+        live.link.is_accepting = True
+        self._dispatcher.note_cold_start({"wake": replica.wake_ns}, now_ns)
+        self._dispatcher.attach(live.link)
+        log.info("replica woke", extra={"replica": replica.id, "took_s": replica.wake_ns / 1e9})
+        self._on_ready(replica)
+        self._parts.room.nudge()
+
     def _link_closed(self, replica: Replica, live: BackendReplica) -> None:
         # its calls are told when it has ended, since only then the reason is known; but not much later
         self._dispatcher.detach(live.link)
@@ -217,7 +306,7 @@ class ReplicaSet:
 
     def _link_lost(self, replica: Replica) -> None:
         # one that drains closes its socket by itself, and may still be in its exit hooks
-        if replica.live is not None and replica.state is ReplicaState.READY:
+        if replica.live is not None and replica.state not in (ReplicaState.DRAINING, ReplicaState.STOPPED):
             replica.live.kill()
 
     def _timed_out(self, replica: Replica) -> None:

@@ -17,11 +17,10 @@ from typing import Final
 from stoker.errors import NoCapacity, NotReady, PlatformError, ShuttingDown
 from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.crash_loop import CLOSED, crash_looping, is_worth_another_try
-from stoker_pool.devices import MIB
 from stoker_pool.eviction import Candidate
 from stoker_pool.forecast.policy import Windows
-from stoker_pool.learned import Learned
-from stoker_pool.placement import Need, NoRoom
+from stoker_pool.needs import need_of
+from stoker_pool.placement import Need, NoRoom, Placement, place
 from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.replica import Replica, ReplicaState
@@ -34,7 +33,7 @@ from stoker_runtime.wake_timer import TimerHandle
 
 _STARTS_TRIED: Final = 3
 _KILL_S: Final = 2.0
-_LIVE: Final = (ReplicaState.STARTING, ReplicaState.READY)
+_LIVE: Final = (ReplicaState.STARTING, ReplicaState.WAKING, ReplicaState.READY)
 _NAMED_S: Final = 60.0
 """Keep-alive of a retired revision that is called by its number, where a forecast says it for the others."""
 _SOON_S: Final = 1.0
@@ -165,7 +164,7 @@ class RevisionPool:
             self._finished = asyncio.get_running_loop().create_future()
             await asyncio.wait({self._finished}, timeout=timeout_s)
         self._fail_all(_closing())
-        for replica in self.replicas.ready():
+        for replica in [*self.replicas.ready(), *self.replicas.parked()]:
             if replica.in_flight:
                 self.replicas.kill(replica, "the platform stops")
             else:
@@ -223,12 +222,14 @@ class RevisionPool:
 
     def leaving_ids(self) -> list[str]:
         members = self.replicas.members.values()
-        return [replica.id for replica in members if replica.state is ReplicaState.DRAINING]
+        leaving = [replica for replica in members if replica.state is ReplicaState.DRAINING]
+        parking = [replica.id for replica in members if replica.state is ReplicaState.PARKING]
+        return [*parking, *(key for replica in leaving for key in (replica.id, replica.host_id))]
 
     def evict_replica(self, replica_id: str) -> None:
         self._parts.stats.evictions += 1
         self._peaks = replace(self._peaks, rest_until_s=self._parts.clock.monotonic_s() + _PREWARM_PAUSE_S)
-        self.drain_replica(replica_id)
+        self._let_go(self.replicas.members[replica_id])
 
     def drain_replica(self, replica_id: str) -> None:
         self.replicas.drain(self.replicas.members[replica_id])
@@ -259,12 +260,14 @@ class RevisionPool:
         decision = decide(view, self._limits(), self._peaks, window_s, now_s)
         self._peaks = decision.peaks
         missing = decision.desired - self.live_count
-        startable = min(missing, self._scaling.max_replicas - len(self.replicas.members))
-        if startable > 0 and not is_open:
-            self._start(startable, is_prewarm=view.idle_s is not None and not self._warm_ups.wanted)
+        if missing > 0 and not is_open:
+            self._start(missing, is_prewarm=view.idle_s is not None and not self._warm_ups.wanted)
         else:
             self._parts.room.leave_line(self)
             self._shrink(-missing, now_s)
+        for replica in self.replicas.parked():
+            if self.is_retired or not self.warmth.is_worth_parking(self._scaling, replica):
+                self.replicas.drain(replica)
         if decision.look_again_s is not None:
             self._look_in(decision.look_again_s)
 
@@ -278,8 +281,8 @@ class RevisionPool:
             demand=demand,
             ready_for_s=max(now_s - ready_since_s, 0.0),
             ready=self.ready_count,
-            starting=self.replicas.count(ReplicaState.STARTING),
-            load_s=self.load_s,
+            starting=self.replicas.starting,
+            load_s=self.replicas.wake_ns / 1e9 if self.replicas.wake_ns and self.replicas.parked() else self.load_s,
             idle_s=idle_s,
             warm_up=self._warm_ups.wanted,
             windows=windows,
@@ -311,19 +314,38 @@ class RevisionPool:
 
     def _start(self, count: int, *, is_prewarm: bool) -> None:
         self._is_named = self.is_retired and self.is_pressed
-        for _ in range(count):
+        is_prewarm = is_prewarm and self.min_replicas == 0
+        count -= self._wake_parked(count, is_prewarm=is_prewarm)
+        for _ in range(min(count, self._scaling.max_replicas - len(self.replicas.members))):
             replica_id = f"{self._plan.name}-{self._plan.number}-{secrets.token_hex(4)}"
             found = self._parts.room.acquire(self, replica_id, need_of(self._plan, self._parts.learned))
             if isinstance(found, NoRoom):
                 if found.reason is not None and not self.live_count:
                     self._fail_all(NoCapacity(f"{self._plan.key} cannot start: {found.reason}", hint=found.hint))
                 return
-            self.replicas.start(replica_id, found, is_prewarm=is_prewarm and self.min_replicas == 0)
+            self.replicas.start(replica_id, found, is_prewarm=is_prewarm)
+
+    def _wake_parked(self, count: int, *, is_prewarm: bool) -> int:
+        """Bring back up to ``count`` parked ones, and answer how many; one whose device is taken makes way."""
+        need, woken = need_of(self._plan, self._parts.learned), 0
+        for replica in self.replicas.parked()[:count]:
+            if self._parts.room.take_back(self, replica.id, replica.placement, need):
+                self.replicas.wake_up(replica, is_prewarm=is_prewarm)
+                woken += 1
+            elif isinstance(place(need, self._parts.ledger.loads()), Placement):
+                self.replicas.drain(replica)
+        return woken
 
     def _shrink(self, count: int, now_s: float) -> None:
         """Drain ``count`` ready replicas, the longest idle first."""
         by_use = sorted(self.replicas.ready(), key=lambda item: (item.in_flight, -item.idle_s(now_s)))
         for replica in by_use[: max(count, 0)]:
+            self._let_go(replica)
+
+    def _let_go(self, replica: Replica) -> None:
+        """To host memory where that pays and there is room, else away."""
+        is_ready = replica.state is ReplicaState.READY and not self.is_retired
+        if not (is_ready and self.warmth.is_worth_parking(self._scaling, replica) and self.replicas.park(replica)):
             self.replicas.drain(replica)
 
     # --- what happened ------------------------------------------------------------------------------------------------
@@ -368,13 +390,6 @@ class RevisionPool:
     def _fail_all(self, error: PlatformError) -> None:
         self._warm_ups.fail(error)
         self.dispatcher.fail_waiting(error)
-
-
-def need_of(plan: RevisionPlan, learned: Learned) -> Need:
-    """What one replica of the revision asks for."""
-    declared = plan.options.memory_mib
-    memory_bytes = declared * MIB if declared is not None else learned.memory_bytes(plan.key)
-    return Need(gpu=plan.options.gpu, memory_bytes=memory_bytes)
 
 
 def _closing() -> ShuttingDown:

@@ -17,6 +17,8 @@ from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.replica import Replica
 
+HOST_IS_CHEAPER = 10.0
+"""A second in host memory costs so much less than one on a device."""
 WARM_UP_S = 300.0
 """How long what a warm-up made ready waits for its call where no fixed keep-alive says so."""
 
@@ -82,6 +84,14 @@ class RevisionWarmth:
         """Expected calls per second in the time to come; 0 where nothing is known."""
         return self._parts.warmth.next_use_per_s(self.function, scaling, self._parts.warmth.now_s())
 
+    def is_worth_parking(self, scaling: Scaling, replica: Replica) -> bool:
+        """Host memory is cheaper than a device's, so a smaller chance of a call pays for it."""
+        live = replica.live
+        if scaling.keep_alive_s != ADAPTIVE or live is None or not live.parks or not replica.is_on_gpu:
+            return False
+        price_s = self._parts.warmth.forecast.price_s(self.function)
+        return self.next_use_per_s(scaling) * price_s * HOST_IS_CHEAPER >= 1.0
+
     def note_warm_up(self, scaling: Scaling) -> None:
         """Somebody made replicas ready by hand: they wait for what comes."""
         if scaling.keep_alive_s == ADAPTIVE:
@@ -105,7 +115,7 @@ class RevisionWarmth:
         if replica.prewarm_s is not None:
             live.link.on_first_use = partial(self._close, replica, scaling, is_used=True)
         else:
-            took_s = sum(live.phases_ns.values()) / 1e9
+            took_s = (replica.wake_ns or sum(live.phases_ns.values())) / 1e9
             warmth.of(self.function).account.cold_starts.append(ColdStart(warmth.now_s(), took_s))
 
     def ended(self, replica: Replica, scaling: Scaling) -> None:
@@ -113,7 +123,7 @@ class RevisionWarmth:
         self._close(replica, scaling, is_used=False)
         now_s = self._parts.clock.monotonic_s()
         account = self._parts.warmth.of(self.function).account
-        account.loaded_s += (now_s - replica.began_s) * len(replica.placement.devices)
+        account.loaded_s += max(now_s - replica.began_s, 0.0) * len(replica.placement.devices)
 
     def _close(self, replica: Replica, scaling: Scaling, *, is_used: bool) -> None:
         if replica.prewarm_s is not None:

@@ -136,6 +136,15 @@ class RoomKeeper:
         self._make_room(asker, need)
         return found
 
+    def take_back(self, asker: Asker, replica_id: str, placed: Placement, need: Need) -> bool:
+        """Room for a parked replica where it was, or a place in line for it."""
+        if not self._is_promised(asker, need) and self._ledger.take(replica_id, placed):
+            self.leave_line(asker)
+            return True
+        self._waiting.setdefault(id(asker), (asker, need))
+        self._make_room(asker, need)
+        return False
+
     def leave_line(self, asker: Asker) -> None:
         """It wants no room any more, or has it: the next in line ask again."""
         if self._waiting.pop(id(asker), None) is not None:

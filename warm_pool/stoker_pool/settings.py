@@ -23,6 +23,8 @@ class PoolSettings:
     """Estimates that changed are saved after so long."""
     forecast_save_delay_s: float = 300.0
     """What the forecast learned is saved after so long, and at the end."""
+    park_limit_s: float = 60.0
+    """How long a replica may take to leave its device for host memory before it is killed."""
     prewarm_budget_s: float | None = None
     """Device seconds per hour that replicas started before any call may wait, all together; None: no limit."""
     keep_on_idle_gpus: bool = True

@@ -10,11 +10,11 @@ import secrets
 
 from stoker.errors import NoCapacity
 from stoker_pool.backend import ReplicaOrder
+from stoker_pool.needs import need_of
 from stoker_pool.placement import Placement
 from stoker_pool.plan import DryRun, RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.replica_set import note_start
-from stoker_pool.revision_pool import need_of
 
 
 class Trial:

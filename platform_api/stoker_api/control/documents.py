@@ -188,7 +188,7 @@ def _state(breaker: BreakerInfo | None, replicas: list[ReplicaInfo]) -> str:
     if breaker is not None:
         return "crash_looping"
     states = {replica.state for replica in replicas}
-    for state in ("ready", "starting", "draining"):
+    for state in ("ready", "starting", "waking", "parking", "parked", "draining"):
         if state in states:
             return state
     return "idle"
