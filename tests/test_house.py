@@ -17,8 +17,10 @@ import pytest
 
 from stoker.cli.main import main
 from stoker.options import Batch, EnvironmentSpec, FunctionOptions, Retries, Scaling
+from stoker_api.batches.settings import BatchSettings
 from stoker_api.gateway.limits import GatewayLimits
 from stoker_api.settings import ServerSettings
+from stoker_api.webhooks.settings import WebhookSettings
 from stoker_pool.settings import PoolSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,7 +113,7 @@ def test_every_option_has_its_line_in_the_documents() -> None:
 
 def test_every_setting_has_its_line_in_the_documents() -> None:
     text = (ROOT / "docs/operations.md").read_text()
-    groups = (ServerSettings, GatewayLimits, PoolSettings)
+    groups = (BatchSettings, ServerSettings, GatewayLimits, PoolSettings, WebhookSettings)
     settings = [field.name for group in groups for field in dataclasses.fields(group)]
     assert [setting for setting in settings if f"| `{setting}` |" not in text] == []
 

@@ -17,6 +17,7 @@ from stoker.errors import Conflict
 from stoker.options import ADAPTIVE
 from stoker.preflight import PlatformFacts, own_facts
 from stoker_api.batches.functions import RegisteredFunctions
+from stoker_api.batches.metrics import BatchCollector
 from stoker_api.batches.preparation import Preparation
 from stoker_api.batches.runner import BatchRunner
 from stoker_api.batches.service import Batches
@@ -145,6 +146,7 @@ class Platform:
                 clock=self.clock,
             )
         )
+        self.metrics.register(BatchCollector(runner))
         return Batches(
             store=store,
             runner=runner,

@@ -124,6 +124,7 @@ class BatchExecution:
         progress.done += done
         progress.failed += failed
         progress.errors.extend(errors)
+        progress.had, progress.had_failed = progress.done, progress.failed
         self._replan()
 
     async def _feed(self) -> None:

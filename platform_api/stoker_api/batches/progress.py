@@ -62,6 +62,19 @@ class RunProgress:
     """The first failures."""
     rate: RateMeter = field(default_factory=RateMeter)
 
+    had: int = 0
+    """Rows that had ended when this process took the run up."""
+    had_failed: int = 0
+
+    @property
+    def fresh(self) -> int:
+        """Rows that ended in this process."""
+        return self.done - self.had
+
+    @property
+    def fresh_failed(self) -> int:
+        return self.failed - self.had_failed
+
     @property
     def expected_total(self) -> float | None:
         """Rows of the whole input, as far as they can be told."""

@@ -183,8 +183,8 @@ class BatchRunner:
             del self._active[batch_id]
             progress = self.progress.pop(batch_id, None)
             if progress is not None:
-                self.rows_done += progress.done
-                self.rows_failed += progress.failed
+                self.rows_done += progress.fresh
+                self.rows_failed += progress.fresh_failed
             self.changes.tell(batch_id)
             self.wake()
 
@@ -203,6 +203,7 @@ class BatchRunner:
         opened = await asyncio.to_thread(self._preparation.open, spec, checked, counts.chunks)
         target = CallTarget(namespace=spec.namespace, name=spec.function, ref=str(revision), method=spec.method or None)
         progress = RunProgress(done=counts.rows, failed=counts.failed, committed=counts.rows)
+        progress.had, progress.had_failed = counts.rows, counts.failed
         self.progress[batch_id] = progress
         parts = Parts(
             spec=spec,
