@@ -83,7 +83,11 @@ def phases(costs: dict[str, list[Cost]]) -> list[dict[str, object]]:
         ("gateway", "authenticate, route, make the invocation", front[ROUTE] - front[PARSE]),
         ("gateway", "receipt, head of the answer", front[ANSWER] - front[ROUTE]),
         ("gateway", "dispatcher and link, to the worker's socket and back", front[DISPATCH] - front[ANSWER]),
-        ("gateway", "the platform around it: tokens, route table, pool, counters", front[WHOLE] - front[DISPATCH]),
+        (
+            "gateway",
+            "the platform around it: tokens, routes, pool; a worker with work of its own on the core",
+            front[WHOLE] - front[DISPATCH],
+        ),
         ("worker", "kernel and frames: read calls, write results", worker[DISPATCH]),
         ("worker", "decode, run, encode, journal", worker[WHOLE] - worker[DISPATCH]),
     ]
