@@ -73,6 +73,11 @@ class JobRunner:
         """There may be something to run."""
         self._woken.set()
 
+    def wake_for(self, namespace: str, function: str) -> None:
+        """There is a job of this function; while all its places are taken, the next that is free wakes by itself."""
+        if self._running.get((namespace, function), 0) < self._places(namespace, function):
+            self._woken.set()
+
     def stop(self) -> None:
         """Take nothing new, and put back what no replica has yet."""
         self._stopping.set()

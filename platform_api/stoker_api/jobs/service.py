@@ -81,7 +81,7 @@ class Jobs:
             await self._unplace(stored)
             raise
         if is_new:
-            self._runner.wake()
+            self._runner.wake_for(record.namespace, record.function)
         else:
             await self._unplace(stored)
         return record, is_new

@@ -42,11 +42,7 @@ class SqliteJobStore:
     # ---- submit and look
 
     async def submit(self, job: NewJob, now_s: float) -> tuple[JobRecord, bool]:
-        def work(connection: sqlite3.Connection) -> tuple[JobRecord, bool]:
-            job_id, is_new = put_job(connection, job, now_s)
-            return _find(connection, job_id), is_new
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: put_job(connection, job, now_s))
 
     async def find(self, job_id: str) -> JobRecord | None:
         def work(connection: sqlite3.Connection) -> JobRecord | None:

@@ -19,6 +19,8 @@ from stoker_api.stores.sqlite.database import statements
 
 _RECORD: Final = tuple(spec.name for spec in fields(JobRecord))
 _COLUMNS: Final = ", ".join("webhook_ids_json" if name == "webhook_ids" else name for name in _RECORD)
+_OTHERWISE: Final = {"body_sha256", "priority", "webhook_ids"}
+_AS_THEY_ARE: Final = tuple(spec.name for spec in fields(NewJob) if spec.name not in _OTHERWISE)
 RECORD_COLUMNS: Final = len(_RECORD)
 SQL: Final = {
     name: text.rstrip().rstrip(";").replace("{record}", _COLUMNS) for name, text in statements("jobs").items()
@@ -37,30 +39,30 @@ def insert_job(connection: sqlite3.Connection, job: NewJob, now_s: float) -> boo
 
     Raises ``JobExists`` where its id or idempotency key belongs to a job that asks for something else.
     """
-    return put_job(connection, job, now_s) == (job.id, True)
+    record, is_new = put_job(connection, job, now_s)
+    return is_new and record.id == job.id
 
 
-def put_job(connection: sqlite3.Connection, job: NewJob, now_s: float) -> tuple[str, bool]:
-    """The same; the id of the job that stands for ``job`` now, and whether it is new."""
+def put_job(connection: sqlite3.Connection, job: NewJob, now_s: float) -> tuple[JobRecord, bool]:
+    """The same; the job that stands for ``job`` now, and whether it is new."""
     digest = job.digest()
     not_before_s = now_s if job.not_before_s is None else job.not_before_s
     row = {
-        **{spec.name: getattr(job, spec.name) for spec in fields(job)},
-        "webhook_ids": None,
+        **{name: getattr(job, name) for name in _AS_THEY_ARE},
         "priority": int(job.priority),
-        "webhook_ids_json": json.dumps(job.webhook_ids),
+        "webhook_ids_json": json.dumps(job.webhook_ids) if job.webhook_ids else "[]",
         "digest": digest,
         "created_s": now_s,
         "not_before_s": not_before_s,
         "expires_s": max(now_s, not_before_s) + job.max_age_s,
     }
     row["lane"] = _lane(connection, row)
-    cursor = connection.execute(SQL["add_job"], row)
-    if cursor.rowcount != 1:
+    found = connection.execute(SQL["add_job"], row).fetchall()
+    if not found:
         return _same_job(connection, job, digest), False
-    data = {"state": JobState.QUEUED.value}
-    add_event_row(connection, cursor.lastrowid or 0, 1, now_s, EventKind.STATE, data)
-    return job.id, True
+    record = record_of(found[0])
+    add_event_row(connection, record.seq, 1, now_s, EventKind.STATE, {"state": JobState.QUEUED.value})
+    return record, True
 
 
 def add_event_row(
@@ -76,7 +78,8 @@ def record_of(row: tuple[object, ...]) -> JobRecord:
     values = dict(zip(_RECORD, row, strict=False))
     values["state"] = JobState(str(values["state"]))
     values["priority"] = JobPriority(int(str(values["priority"])))
-    values["webhook_ids"] = tuple(json.loads(str(values["webhook_ids"])))
+    hooks = str(values["webhook_ids"])
+    values["webhook_ids"] = () if hooks == "[]" else tuple(json.loads(hooks))
     return JobRecord(**values)  # type: ignore[arg-type]
 
 
@@ -94,13 +97,13 @@ def _lane(connection: sqlite3.Connection, row: Mapping[str, object]) -> int:
     return int(found[0])
 
 
-def _same_job(connection: sqlite3.Connection, job: NewJob, digest: str) -> str:
+def _same_job(connection: sqlite3.Connection, job: NewJob, digest: str) -> JobRecord:
     row = {"id": job.id, "namespace": job.namespace, "idempotency_key": job.idempotency_key}
-    found_id, namespace, found_digest = connection.execute(SQL["same_job"], row).fetchone()
-    if digest == found_digest and namespace == job.namespace:
-        return str(found_id)
-    by_id = found_id == job.id
-    what = f"id {job.id!r}" if by_id else f"Idempotency-Key {job.idempotency_key!r}"
+    (found,) = connection.execute(SQL["same_job"], row).fetchall()
+    record = record_of(found)
+    if digest == found[-1] and record.namespace == job.namespace:
+        return record
+    what = f"id {job.id!r}" if record.id == job.id else f"Idempotency-Key {job.idempotency_key!r}"
     raise JobExists(
         f"a job with the {what} asks for something else",
         hint="Send the same request again to get the same job; take another id or key for another request.",

@@ -19,11 +19,12 @@ INSERT INTO jobs (
     :not_before_s, :expires_s, 1
 )
 ON CONFLICT DO NOTHING
+RETURNING {record}
 
 -- name: same_job
-SELECT id, namespace, digest FROM jobs WHERE id = :id
+SELECT {record}, digest FROM jobs WHERE id = :id
 UNION ALL
-SELECT id, namespace, digest FROM jobs WHERE namespace = :namespace AND idempotency_key = :idempotency_key
+SELECT {record}, digest FROM jobs WHERE namespace = :namespace AND idempotency_key = :idempotency_key
 LIMIT 1
 
 -- name: add_event
