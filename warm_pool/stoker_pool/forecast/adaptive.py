@@ -23,7 +23,7 @@ from stoker_pool.forecast.contest import TIMER_S, Contest
 from stoker_pool.forecast.curve import Curve
 from stoker_pool.forecast.features import ages, features
 from stoker_pool.forecast.hazard_net import HazardNet
-from stoker_pool.forecast.history import BURST_S, FunctionHistory
+from stoker_pool.forecast.history import BURST_S, HALF_LIVES_S, FunctionHistory
 from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, level_of
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.forecast.pooled import PooledHazard
@@ -35,6 +35,8 @@ MOST_FUNCTIONS: Final = 20_000
 FARTHEST_S: Final = 1e11
 """A time beyond it (some 3,000 years) is none."""
 _CURVES: Final = 1024
+_NEXT_USE_S: Final = 3600.0
+_SELDOM: Final = 1e-7
 _SWEPT_AT_ONCE: Final = 2
 _SWEEP_STEP_S: Final = 60.0
 
@@ -134,13 +136,17 @@ class AdaptivePolicy:
         return math.exp(self._curve(function, history).log_hazard_at(max(at_s - history.last_s, 0.0)))
 
     def next_use_rate(self, function: str, now_s: float) -> float:
-        """Expected calls per second in the time to come: what staying loaded is worth."""
+        """Calls per second to expect, for eviction: the mean of what is forecast and of how often it was used lately.
+
+        The geometric one: alone, the forecast evicts what pauses, and frequency what has only begun to be used.
+        """
         history = self._functions.get(function)
         if history is None or not -FARTHEST_S < now_s < FARTHEST_S:
             return 0.0
         age_s = max(now_s - history.last_s, 0.0)
-        horizon_s = max(600.0, age_s)
-        return self._curve(function, history).expected_calls(age_s, age_s + horizon_s) / horizon_s
+        forecast = self._curve(function, history).expected_calls(age_s, age_s + _NEXT_USE_S) / _NEXT_USE_S
+        lately = history.rates[-1] * 2.0 ** (-age_s / HALF_LIVES_S[-1]) + _SELDOM
+        return math.sqrt(forecast * lately)
 
     def price_s(self, function: str) -> float:
         """Idle seconds that one cold start of the function is worth now."""
