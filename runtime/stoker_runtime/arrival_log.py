@@ -6,6 +6,8 @@ however long nobody takes it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Final
 
 _SLOT_S: Final = 1.0
@@ -15,9 +17,12 @@ _MOST_SLOTS: Final = 1024
 class ArrivalLog:
     """Calls by the second in which they came, oldest first."""
 
-    __slots__ = ("_counts", "_times_s")
+    __slots__ = ("_counts", "_times_s", "_told_s", "on_slot")
 
     def __init__(self) -> None:
+        self.on_slot: Callable[[], None] | None = None
+        """Called when calls came, at most once a second; must be cheap."""
+        self._told_s = -math.inf
         self._times_s: list[float] = []
         self._counts: list[int] = []
 
@@ -27,6 +32,9 @@ class ArrivalLog:
         if times_s and now_s - times_s[-1] < _SLOT_S:
             self._counts[-1] += count
             return
+        if self.on_slot is not None and now_s - self._told_s >= _SLOT_S:
+            self._told_s = now_s
+            self.on_slot()
         times_s.append(now_s)
         self._counts.append(count)
         if len(times_s) > _MOST_SLOTS:  # half the resolution for the older half of the memory

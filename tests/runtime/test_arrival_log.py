@@ -35,3 +35,13 @@ def test_a_long_time_without_a_taker_keeps_the_latest_exact() -> None:
     taken = log.take()
     assert len(taken) <= 1024
     assert taken[-300:] == [(float(second), 1) for second in range(99_700, 100_000)]
+
+
+def test_who_wants_to_know_is_told_once_a_second_also_when_the_log_is_taken_often() -> None:
+    log, told = ArrivalLog(), []
+    log.on_slot = lambda: told.append(1)
+    for step in range(300):
+        log.note(1, 100.0 + step / 100)
+        if step % 5 == 0:
+            log.take()
+    assert len(told) == 3

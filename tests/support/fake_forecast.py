@@ -18,6 +18,7 @@ class FakeForecast:
         self.forgotten: list[str] = []
         self.scalings: dict[str, Scaling] = {}
         self.asked = 0
+        self.moved: set[str] = set()
         self.restored = b""
         self.is_broken = False
 
@@ -62,6 +63,10 @@ class FakeForecast:
 
     def is_off(self, function: str) -> bool:
         return False
+
+    def take_moved(self) -> frozenset[str]:
+        moved, self.moved = frozenset(self.moved), set()
+        return moved
 
     def state(self) -> bytes:
         return b"learned"

@@ -109,7 +109,7 @@ async def test_a_thousand_calls_in_a_row_ask_the_forecast_a_few_times_only(
             backend.answer_all()
             await timers.advance(0.01)
             assert call.done()
-        assert forecast.asked - asked <= 4
+        assert forecast.asked - asked <= 5
         await timers.advance(5)
         assert sum(count for _, count in forecast.calls[F]) == 100
 

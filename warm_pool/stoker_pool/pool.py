@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from stoker.errors import PlatformError, ShuttingDown
@@ -18,10 +18,10 @@ from stoker_pool.call_log import CallLog
 from stoker_pool.crash_loop import BreakerInfo
 from stoker_pool.devices import DeviceInfo
 from stoker_pool.forecast.account import WarmthAccount
+from stoker_pool.forecast.adaptive import AdaptivePolicy
 from stoker_pool.forecast.ports import Forecast, ForecastStore
 from stoker_pool.forecast.state_file import NoForecastStore
 from stoker_pool.forecast_report import ForecastReport, loaded_s, report
-from stoker_pool.keep_alive import TimerForecast
 from stoker_pool.learned import Learned, LearnedStore
 from stoker_pool.ledger import DeviceLedger
 from stoker_pool.memory_watch import MemoryWatch
@@ -64,7 +64,7 @@ class Pool:
         self.stats = PoolStats()
         self._store = learned
         self._given_timers = timers
-        self._forecast = forecast or TimerForecast()
+        self._forecast = forecast or AdaptivePolicy()
         self._calls = calls
         self._forecast_store = forecast_store or NoForecastStore()
         self.on_wanted: Callable[[str, str], None] = lambda namespace, name: None
@@ -104,6 +104,7 @@ class Pool:
             on_start=self._on_start,
             warmth=self.warmth,
             on_learned=self._on_learned,
+            on_moved=self._wake_moved,
         )
         self._watch = MemoryWatch(self._parts, self._all)
         return self
@@ -293,6 +294,11 @@ class Pool:
     def _wake(self, namespace: str, name: str) -> None:
         for revision in self._functions.get((namespace, name), {}).values():
             revision.wake()
+
+    def _wake_moved(self, functions: Iterable[str]) -> None:
+        for function in functions:
+            namespace, _, name = function.partition("/")
+            self._wake(namespace, name)
 
     def _let_go(self, revision: RevisionPool) -> None:
         self._revisions.pop(revision.plan.key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stoker_pool.backend import Backend
@@ -35,4 +35,6 @@ class PoolParts:
     """Called whenever a replica became ready."""
     on_learned: Callable[[], None]
     """Called whenever the forecast was told something worth keeping."""
+    on_moved: Callable[[Iterable[str]], None]
+    """Called with functions whose windows have changed because others were called."""
     is_closing: bool = False

@@ -36,8 +36,8 @@ _KILL_S: Final = 2.0
 _LIVE: Final = (ReplicaState.STARTING, ReplicaState.WAKING, ReplicaState.READY)
 _NAMED_S: Final = 60.0
 """Keep-alive of a retired revision that is called by its number, where a forecast says it for the others."""
-_SOON_S: Final = 1.0
-"""A forecast hears of a call so long after its end at the latest."""
+_NEXT_S, _SOON_S, _LATER_S = 0.05, 1.0, 10.0
+"""A forecast hears of a call's arrival and of its end after so long; where it decides nothing, after the last."""
 _PREWARM_PAUSE_S: Final = 60.0
 """Nothing starts ahead of calls for so long after a start failed (callers need the tries that are left), nor after an
 eviction (who took the room would lose it again)."""
@@ -59,12 +59,13 @@ class RevisionPool:
             loop=parts.timers,
         )
         self.dispatcher.on_idle = self._on_idle
+        self.dispatcher.arrivals.on_slot = self._on_arrival
         self.replicas = ReplicaSet(
             plan,
             parts,
             self.dispatcher,
             on_ready=self._on_ready,
-            on_ended=self._on_ended,
+            on_ended=lambda replica: self.warmth.ended(replica, self._scaling),
             on_failed=self._on_failed,
             on_changed=self.wake,
         )
@@ -360,6 +361,10 @@ class RevisionPool:
         if self._parts.room.is_wanted:
             self._parts.room.nudge()
 
+    def _on_arrival(self) -> None:
+        """The first calls for a second: the forecast hears of them, but not before they are on their way."""
+        self._look_in(_NEXT_S if self._scaling.keep_alive_s == ADAPTIVE else _LATER_S)
+
     def _look_in(self, seconds: float) -> None:
         """Reconcile in so many seconds at the latest."""
         due_s = self._parts.clock.monotonic_s() + seconds
@@ -373,9 +378,6 @@ class RevisionPool:
         self.warmth.watch(replica, self._scaling)
         self._warm_ups.note_ready(self.ready_count)
         self.wake()
-
-    def _on_ended(self, replica: Replica) -> None:
-        self.warmth.ended(replica, self._scaling)
 
     def _on_failed(self, error: PlatformError) -> None:
         self._warm_ups.fail(error)

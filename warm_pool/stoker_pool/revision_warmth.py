@@ -38,6 +38,7 @@ class RevisionWarmth:
         if arrivals:
             warmth.note_arrivals(self.function, self._number, arrivals, duration_s)
             self._parts.on_learned()
+            self._parts.on_moved(warmth.forecast.take_moved())
             self._is_idle_noted = False
         if idle_s is not None and not self._is_idle_noted:
             warmth.forecast.note_idle(self.function, warmth.now_s() - idle_s)

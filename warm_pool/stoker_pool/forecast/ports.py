@@ -37,6 +37,10 @@ class Forecast(WarmthPolicy, Protocol):
         """It loses against a plain keep-alive here, and its windows are that keep-alive's."""
         ...
 
+    def take_moved(self) -> frozenset[str]:
+        """Functions whose windows have changed since this was last asked, because others were called."""
+        ...
+
     def state(self) -> bytes:
         """All that was learned."""
         ...
