@@ -70,3 +70,21 @@ def test_a_full_disk_is_survived(small_disk: Path) -> None:
 def assert_stays(platform: RunningPlatform) -> None:
     """It never went down."""
     assert platform.process.poll() is None
+
+
+def test_jobs_on_a_full_disk_are_refused_with_a_reason_and_none_is_lost(small_disk: Path) -> None:
+    asks_for_a_job = {"Prefer": "respond-async"}
+    with running_platform(small_disk / "data") as platform, platform.client() as client:
+        platform.deploy("chatty", CHATTY, idempotent=True)
+        kept = [client.post("/f/chatty", json={"x": n}, headers=asks_for_a_job).json()["url"] for n in range(10)]
+        filler = fill(small_disk)
+
+        refused = client.post("/f/chatty", json={"x": "y" * 200_000}, headers=asks_for_a_job)
+        assert_is_problem(refused)
+        assert client.post("/f/chatty", json={"x": 1}).json() == 1
+
+        filler.unlink()
+        kept.append(client.post("/f/chatty", json={"x": 10}, headers=asks_for_a_job).json()["url"])
+        for number, url in enumerate(kept):
+            answer = client.get(f"{url}/result", params={"wait": 30})
+            assert (answer.status_code, answer.json()) == (200, number)
