@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from operator import mul
 from pathlib import Path
 
+import httpx
 import pytest
+from tests.support.running_platform import running_platform
 from tests.support.served_platform import ServedPlatform, served_platform
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -110,3 +114,40 @@ def test_a_function_runs_with_its_own_packages_and_variables(platform: ServedPla
     with platform.client() as http:
         assert http.post("/f/spell", json={"number": 42}).json() == "tweeënveertig"
         assert http.post("/f/spell", json={"number": 42, "language": "fr"}).json() == "quarante-deux"
+
+
+def test_a_webhook_receiver_believes_the_platform_and_nobody_else(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    example = str(ROOT / "examples/09_webhook_receiver.py")
+    with running_platform(tmp_path / "data", {"webhooks_allowed_networks": "127.0.0.0/8"}) as platform:
+        served = ServedPlatform(
+            url=platform.url, token=platform.token, python=sys.executable, data_dir=platform.data_dir, pid=0
+        )
+        served.cli("deploy", example)
+        secret = served.cli("webhooks", "create", f"http://127.0.0.1:{port}/hooks").stdout.strip()
+        receiver = subprocess.Popen([sys.executable, example, str(port), secret], stdout=subprocess.PIPE, text=True)
+        assert receiver.stdout is not None
+        try:
+            assert "listening" in receiver.stdout.readline()
+            job = served.cli("call", "count-words", "text=coal and coal", "--async").stdout.strip()
+            assert receiver.stdout.readline() == f"job.succeeded {job} {{'and': 1, 'coal': 2}}\n"
+            forged = httpx.post(f"http://127.0.0.1:{port}/hooks", json={"type": "job.succeeded", "data": {}})
+            assert forged.status_code == 401
+            assert receiver.stdout.readline() == "refused: the webhook has no header webhook-id\n"
+        finally:
+            receiver.terminate()
+            receiver.wait(10)
+            receiver.stdout.close()
+
+
+def test_a_folder_of_notes_is_embedded_as_one_run(platform: ServedPlatform, tmp_path: Path) -> None:
+    deploy(platform, "10_nightly_embeddings.py")
+    out = tmp_path / "vectors"
+    notes = str(ROOT / "examples/data/notes")
+    platform.cli("batch", "run", "embed-notes", notes, "--output", str(out), "--key", "path")
+    rows = [json.loads(line) for line in (out / "part-00000.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in rows] == ["boiler.md", "brakes.md", "coal.md", "signals.md", "tea.md"]
+    assert {len(row["result"]) for row in rows} == {384}
+    assert json.loads((out / "manifest.json").read_text())["succeeded"] == 5
