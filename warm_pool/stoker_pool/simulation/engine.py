@@ -119,6 +119,8 @@ class Engine:
         self._on_move = on_move
         self._on_progress = on_progress
         self._limits = single_replica.limits(is_forecast=replay.is_forecast)
+        self._take_moved: Callable[[], frozenset[str]] | None = getattr(policy, "take_moved", None)
+        self._owners = {name: owner for owner, name in enumerate(trace.functions)}
         self._functions = [_Function(name) for name in trace.functions]
         self._upcoming_s = [math.inf] * len(trace.functions)
         self._heap: list[tuple[float, int, int, int, int]] = []
@@ -153,6 +155,11 @@ class Engine:
         self._policy.note_calls(function.name, at_s, count)
         if self._room is not None:
             self._room.note_calls(owner, at_s, count)
+        self._serve_arrival(owner, function, at_s, count, duration_s)
+        if self._take_moved is not None:
+            self._check_moved(self._take_moved(), owner, at_s)
+
+    def _serve_arrival(self, owner: int, function: _Function, at_s: float, count: int, duration_s: float) -> None:
         if function.is_ready:
             self.tally.warm(owner, at_s, count)
             if function.busy_until_s <= at_s:
@@ -180,6 +187,7 @@ class Engine:
         if self._room is not None:
             self._room.set_busy(owner, True, at_s)
         if self._replay.skips_ahead and self._upcoming_s[owner] <= function.busy_until_s:
+            function.idle_from_s = function.busy_until_s
             return  # it will not be idle before its next call
         if function.busy_until_s <= at_s:
             self._become_idle(owner, function, at_s)
@@ -251,6 +259,15 @@ class Engine:
         look_again_s = at_s + decision.look_again_s
         if not (self._replay.skips_ahead and look_again_s > upcoming_s):
             self._push(look_again_s, _CHECK, owner, function)
+
+    def _check_moved(self, moved: frozenset[str], caller: int, at_s: float) -> None:
+        """A call of one function has changed when others should be there."""
+        for name in moved:
+            owner = self._owners.get(name, caller)
+            function = self._functions[owner]
+            if owner != caller and function.busy_until_s <= at_s and function.is_ready == function.is_loaded:
+                function.version += 1
+                self._check(owner, function, at_s)
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
