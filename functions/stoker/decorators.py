@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeVar, overload
 
 from stoker.environment import Environment
 from stoker.errors import InvalidOption
 from stoker.function import Function
+from stoker.known_options import check_known
 from stoker.options import Batch, EnvironmentSpec, FunctionOptions, Retries, Scaling, gpu_requests, string_pairs
 from stoker.schedule import Schedule
 from stoker.shapes import DEFAULT, HOOK
@@ -61,7 +61,7 @@ def function(target: object = None, /, **options: Any) -> Function | Callable[[C
                 hint="Write @stoker.function(name=..., batch=...), above one function or class.",
             )
         return Function(target, make_options(default_name(target), {}))
-    _refuse_unknown(options)
+    check_known("@stoker.function", options, _KNOWN)
     if options.get("name") is not None:
         make_options(options["name"], options)  # fail on this line, not on the function's
 
@@ -211,14 +211,6 @@ def _mapping(option: str, value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise InvalidOption(f"{option} must map strings to strings, got {value!r}")
     return value
-
-
-def _refuse_unknown(options: Mapping[str, object]) -> None:
-    for key in options:
-        if key not in _KNOWN:
-            close = get_close_matches(key, _KNOWN, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(_KNOWN)}."
-            raise InvalidOption(f"@stoker.function has no option {key!r}", hint=hint)
 
 
 def _mark(method: _Hook, hook: Literal["method", "enter", "exit", "sleep", "wake"]) -> _Hook:

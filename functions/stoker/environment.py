@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stoker.errors import InvalidOption
+from stoker.known_options import knows_its_options
 from stoker.local_modules import is_third_party
 from stoker.options import EnvironmentSpec, string_pairs
 
@@ -19,6 +20,7 @@ _REQUIREMENT: Final = re.compile(r"^\s*(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za
 _MODULE: Final = re.compile(r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")
 
 
+@knows_its_options
 class Environment:
     """A Python environment: packages to install, modules to import once, variables, files that travel along."""
 

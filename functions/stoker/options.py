@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from stoker.errors import InvalidOption
+from stoker.known_options import knows_its_options
 from stoker.schedule import Cron, Every, Schedule
 from stoker.warm_hours import checked_warm_hours
 
@@ -25,6 +26,7 @@ NAME: Final = re.compile(r"^[a-z0-9]([a-z0-9-_]{0,61}[a-z0-9])?$")
 _GPU: Final = re.compile(r"^(?P<model>[A-Za-z][A-Za-z0-9-]*)(:(?P<part>\d+g\.\d+gb|[1-9]\d*))?$")
 
 
+@knows_its_options
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """How calls are grouped. The function then gets lists and returns a list of the same length."""
@@ -54,6 +56,7 @@ class Batch:
         _flag("batch.isolate_errors", self.isolate_errors)
 
 
+@knows_its_options
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
     """How many replicas there may be, and for how long an idle one stays."""
@@ -123,6 +126,7 @@ class Scaling:
             )
 
 
+@knows_its_options
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
     """Runs again under the same invocation id after a lost worker, where ``idempotent`` allows it."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from stoker.errors import InvalidOption
+from stoker.known_options import check_known
 from stoker.options import (
     Batch,
     EnvironmentSpec,
@@ -35,7 +35,7 @@ def options_to_json(options: FunctionOptions) -> dict[str, object]:
 def options_from_json(name: str, data: Mapping[str, object]) -> FunctionOptions:
     """Read the options of function ``name``; raises ``InvalidOption`` naming the key and the value."""
     known = {spec.name for spec in dataclasses.fields(FunctionOptions)}
-    _refuse_unknown("options", data, known)
+    check_known("options", data, sorted(known))
     values: dict[str, Any] = {key: value for key, value in data.items() if value is not None}
     values["name"] = name
     for key, cls in (("batch", Batch), ("scaling", Scaling), ("retries", Retries)):
@@ -59,7 +59,7 @@ def environment_from_json(data: object) -> EnvironmentSpec:
     """Read an environment; raises ``InvalidOption``."""
     mapping = _mapping("environment", data)
     known = {spec.name for spec in dataclasses.fields(EnvironmentSpec)}
-    _refuse_unknown("environment", mapping, known)
+    check_known("environment", mapping, sorted(known))
     return EnvironmentSpec(
         python_packages=_strings("environment.python_packages", mapping.get("python_packages") or ()),
         preload=_strings("environment.preload", mapping.get("preload") or ()),
@@ -84,16 +84,8 @@ def _plain(value: object, name: str) -> object:
 
 def _nested(key: str, cls: Any, value: object) -> object:
     mapping = _mapping(key, value)
-    _refuse_unknown(key, mapping, {spec.name for spec in dataclasses.fields(cls)})
+    check_known(key, mapping, sorted({spec.name for spec in dataclasses.fields(cls)}))
     return cls(**mapping)
-
-
-def _refuse_unknown(where: str, data: Mapping[str, object], known: set[str]) -> None:
-    for key in data:
-        if key not in known:
-            close = get_close_matches(str(key), known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
-            raise InvalidOption(f"{where} has no option {key!r}", hint=hint)
 
 
 def _mapping(key: str, value: object) -> Mapping[str, Any]:

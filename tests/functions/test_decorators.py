@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import stoker
@@ -198,3 +200,18 @@ def test_responses_check_themselves() -> None:
             stoker.Response(status=status)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="line breaks"):
         stoker.Response(headers={"x": "a\r\nset-cookie: b"})
+
+
+@pytest.mark.parametrize(
+    ("make", "meant"),
+    [
+        pytest.param(lambda: stoker.Batch(max_batchsize=3), "max_batch_size", id="batch"),  # type: ignore[call-arg]
+        pytest.param(lambda: stoker.Scaling(min_replica=1), "min_replicas", id="scaling"),  # type: ignore[call-arg]
+        pytest.param(lambda: stoker.Retries(attempts=2), "max_attempts", id="retries"),  # type: ignore[call-arg]
+        pytest.param(lambda: stoker.Environment(pakages=[]), "python_packages", id="environment"),  # type: ignore[call-arg]
+    ],
+)
+def test_an_unknown_keyword_of_an_option_is_answered_with_the_one_meant(make: Callable[[], object], meant: str) -> None:
+    with pytest.raises(InvalidOption, match="has no option") as caught:
+        make()
+    assert caught.value.hint == f"Did you mean {meant!r}?"

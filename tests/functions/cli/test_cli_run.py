@@ -158,11 +158,13 @@ def test_a_wrong_command_line_says_what_would_be_right(args: list[str], said: st
     assert said in stoker("run", *args, code=2).stderr
 
 
-def test_a_file_with_a_syntax_error_is_shown_with_its_line(stoker: Shell, tmp_path: Path) -> None:
-    (tmp_path / "cli_run_broken.py").write_text("def f(:\n")
-    stderr = stoker("run", "cli_run_broken.py::f", code=1).stderr
-    assert "SyntaxError" in stderr
-    assert "cli_run_broken.py" in stderr
+@pytest.mark.parametrize("command", ["run", "deploy"])
+def test_a_file_with_a_syntax_error_is_shown_with_its_line(command: str, stoker: Shell, tmp_path: Path) -> None:
+    (tmp_path / "cli_run_broken.py").write_text("import stoker\n\ndef f(:\n")
+    stderr = stoker(command, "cli_run_broken.py::f", code=2).stderr
+    assert "cli_run_broken.py:3: SyntaxError: " in stderr
+    assert "hint: Correct the line: def f(:" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_a_file_named_like_a_module_in_use_does_not_take_its_place(stoker: Shell, tmp_path: Path) -> None:
