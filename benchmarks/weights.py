@@ -4,8 +4,8 @@ A model of 24 square layers in 32-bit floats, its file in the page cache. Each w
 with torch imported and one thread; "to first result" adds a forward pass, which touches every weight; rounds are
 interleaved, figures are medians. The last row is a function that loads the same file, scaled to four replicas, each of
 which has answered: its times are the `enter` and `execute` phases of its first cold call. Memory is the proportional
-set size of the worker processes (`smaps_rollup`), where a page that several map is counted once, beside the size of
-the file; an own copy is what a process holds that is in no file. Wants the interpreter of `make examples-env`.
+set size of the processes (`smaps_rollup`), where a page that several map is counted once, beside the size of the file;
+what is in no file are copies that the processes made. Wants the interpreter of `make examples-env`.
 
     python -m benchmarks.weights [--rounds 5] [--short]
 """
@@ -71,7 +71,7 @@ with torch.inference_mode():
     model.eval()(torch.ones(1, WIDTH)).sum().item()
 done = time.perf_counter()
 kib = {{line.split(":")[0]: int(line.split()[1]) for line in list(open("/proc/self/smaps_rollup"))[1:]}}
-print(json.dumps([loaded - began, done - began, kib["Pss"], kib["Anonymous"]]))
+print(json.dumps([loaded - began, done - began, kib["Pss"], kib["Pss_Anon"]]))
 """
 )
 FUNCTION = (
@@ -104,7 +104,7 @@ def alone(way: str, folder: str) -> list[float]:
 
 def row(way: str, processes: int, figures: list[float], file_kib: float) -> dict[str, object]:
     """As shown."""
-    load_s, result_s, memory, own = figures
+    load_s, result_s, memory, no_file = figures
     return {
         "way": way,
         "processes": processes,
@@ -112,7 +112,7 @@ def row(way: str, processes: int, figures: list[float], file_kib: float) -> dict
         "to first result s": round(result_s, 3),
         "memory MiB": round(memory / MIB),
         "memory / file": round(memory / file_kib, 2),
-        "own copies MiB": round(own / MIB),
+        "of it in no file MiB": round(no_file / MIB),
     }
 
 
@@ -138,7 +138,7 @@ def deployed(folder: str) -> list[float]:
     if len(kib) != REPLICAS or untouched:
         raise RuntimeError(f"not {REPLICAS} replicas that use all weights: {kib}")
     load_s, execute_s = phases["enter"] / 1000, phases["execute"] / 1000
-    return [load_s, load_s + execute_s, sum(one["Pss"] for one in kib), sum(one["Anonymous"] for one in kib)]
+    return [load_s, load_s + execute_s, sum(one["Pss"] for one in kib), sum(one["Pss_Anon"] for one in kib)]
 
 
 def measure(rounds: int) -> list[dict[str, object]]:
