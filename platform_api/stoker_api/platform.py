@@ -342,8 +342,10 @@ class Platform:
         self.pool.retire(key.namespace, key.name, in_use)
         for number in in_use:
             wanted = scaling or entry.options(number).scaling
-            if wanted.min_replicas or wanted.warm or wanted.keep_alive_s == ADAPTIVE:
+            if wanted.min_replicas:
                 self.pool.dispatcher(self.plan(key, number))
+            elif wanted.warm or wanted.keep_alive_s == ADAPTIVE:
+                self.pool.know_soon(self.plan(key, number))
 
     def _know(self, namespace: str, name: str) -> None:
         """A call is expected of a function that the pool does not know yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.support.fake_backend import FakeBackend
+from tests.support.fake_backend import FakeBackend, cpu_of
 from tests.support.fake_forecast import FakeForecast
 from tests.support.manual_timers import ManualTimers
 from tests.support.pool_rig import Bundles, fake_pool, submit
@@ -290,6 +290,19 @@ async def test_what_was_learned_outlives_the_pool_and_a_damaged_state_starts_ane
         assert damaged.restored == b""
         submit(pool, plan)
         await timers.settle()
+
+
+async def test_many_functions_are_known_one_in_a_turn_of_the_loop(bundles: Bundles, forecast: FakeForecast) -> None:
+    backend = FakeBackend(cpu_of(64_000))
+    names = [f"f{number}" for number in range(20)]
+    async with fake_pool(backend, forecast=forecast) as (pool, timers):
+        for name in names:
+            forecast.plan(f"default/{name}", (unix_s(timers), unix_s(timers, 100)))
+            pool.know_soon(named(bundles, name))
+        pool.forget("default", "f7")
+        await timers.settle()
+        await timers.advance(0.5)
+        assert sorted(info.name for info in pool.replicas()) == sorted(set(names) - {"f7"})
 
 
 async def test_a_deleted_function_is_forgotten(bundles: Bundles, forecast: FakeForecast) -> None:

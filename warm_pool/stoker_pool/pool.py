@@ -78,6 +78,7 @@ class Pool:
         self._functions: dict[FunctionKey, dict[int, RevisionPool]] = {}
         self._scalings: dict[FunctionKey, Scaling] = {}
         self._retired: dict[FunctionKey, set[int]] = {}
+        self._unknown: dict[str, RevisionPlan] = {}
         self._save_timer: TimerHandle | None = None
         self._forecast_timer: TimerHandle | None = None
         self._is_closed = False
@@ -121,6 +122,12 @@ class Pool:
         """Where calls of the revision go; made on first use, with the replicas of ``min_replicas``."""
         return self._revision(plan).dispatcher
 
+    def know_soon(self, plan: RevisionPlan) -> None:
+        """Be ready to start it ahead of calls; many of them do not hold the loop up."""
+        self._unknown[plan.key] = plan
+        if len(self._unknown) == 1:
+            self._parts.tasks.start(self._know(), "know revisions")
+
     async def prewarm(self, plan: RevisionPlan) -> None:
         """Build the environment and warm what every start needs, without a replica; raises what went wrong."""
         await self._parts.backend.prewarm(plan)
@@ -141,6 +148,9 @@ class Pool:
         for number in set(known) if numbers is None else numbers & set(known):
             self._let_go(known.pop(number))
         if numbers is None:
+            self._unknown = {
+                key: plan for key, plan in self._unknown.items() if (plan.namespace, plan.name) != (namespace, name)
+            }
             for table in (self._functions, self._scalings, self._retired):
                 table.pop((namespace, name), None)
             self.warmth.forget(f"{namespace}/{name}")
@@ -290,6 +300,13 @@ class Pool:
         self._revisions[plan.key] = revision
         self._functions.setdefault(function, {})[plan.number] = revision
         return revision
+
+    async def _know(self) -> None:
+        while self._unknown:
+            await asyncio.sleep(0)  # a turn of the loop for each: the first look at a forecast takes a while
+            for key in list(self._unknown)[:1]:
+                self._revision(self._unknown[key])
+                self._unknown.pop(key, None)
 
     def _wake(self, namespace: str, name: str) -> None:
         for revision in self._functions.get((namespace, name), {}).values():
