@@ -77,7 +77,7 @@ def batch() -> None:
 @click.option("--map", "pairs", type=Pair(), multiple=True, help="Give a column to a parameter; can be repeated.")
 @click.option("--key", help="The column that names rows in the output. Default: the row's number.")
 @click.option("--format", "output_format", type=click.Choice(["jsonl", "parquet"]), help="Of the output.")
-@click.option("--input-format", type=click.Choice(["jsonl", "csv", "parquet"]), help="Default: by the suffix.")
+@click.option("--input-format", type=click.Choice(["jsonl", "csv", "parquet", "text"]), help="Default: by the suffix.")
 @click.option("--max-concurrency", type=click.IntRange(min=1), help="Most rows in the platform at once.")
 @click.option("--deadline", type=Moment(), help="Finish by: 2027-01-31T06:00, or 6h from now.")
 @click.option("--max-failed-fraction", type=click.FloatRange(0, 1), help="Stop when more rows fail. Default: 0.5.")

@@ -19,7 +19,7 @@ from stoker_api.batches.compression import BROKEN, decompressed, without_compres
 from stoker_api.batches.locations import Location, Place, check_resolved, parse_location
 from stoker_api.batches.records import RowFormat
 from stoker_api.batches.rows import Row, RowReader
-from stoker_api.batches.text_rows import CsvRows, JsonlRows, Measured
+from stoker_api.batches.text_rows import CsvRows, JsonlRows, Measured, TextRows
 
 Json = dict[str, Any]
 _SUFFIXES: Final = {
@@ -29,6 +29,10 @@ _SUFFIXES: Final = {
     ".tsv": RowFormat.CSV,
     ".parquet": RowFormat.PARQUET,
     ".pq": RowFormat.PARQUET,
+    ".txt": RowFormat.TEXT,
+    ".md": RowFormat.TEXT,
+    ".rst": RowFormat.TEXT,
+    ".html": RowFormat.TEXT,
 }
 _PARQUET_MAGIC: Final = b"PAR1"
 _BUFFER_BYTES: Final = 1024 * 1024
@@ -234,6 +238,8 @@ def _reader(raw: BinaryIO, file: InputFile) -> RowReader:
     if file.format is RowFormat.CSV:
         name, _ = without_compression(file.name)
         return CsvRows(plain, measured, file.name, "\t" if name.lower().endswith(".tsv") else ",")
+    if file.format is RowFormat.TEXT:
+        return TextRows(plain, measured, file.name)
     return JsonlRows(plain, measured, file.name)
 
 

@@ -25,6 +25,8 @@ class RowFormat(str, Enum):
     JSONL = "jsonl"
     CSV = "csv"
     PARQUET = "parquet"
+    TEXT = "text"
+    """A file is one row: ``path`` and ``text``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Rows of JSONL and CSV files.
+"""Rows of JSONL and CSV files, and files of text that are a row each.
 
 The rules that must not break: memory is bounded by the longest row that is allowed, whatever the file holds; the same
 bytes give the same rows with the same numbers each time.
@@ -116,6 +116,37 @@ class CsvRows:
             self.count += 1
             if number >= start:
                 yield _csv_row(columns, fields, number, f"{self._name}:{line}")
+
+
+class TextRows:
+    """The whole file is one row."""
+
+    def __init__(self, stream: BinaryIO, measured: Measured, name: str) -> None:
+        self._stream = stream
+        self._measured = measured
+        self._name = name
+        self.count = 0
+
+    def fraction(self) -> float:
+        return self._measured.fraction()
+
+    def close(self) -> None:
+        self._measured.close()
+
+    def rows(self, first: int, start: int) -> Iterator[Row]:
+        self.count = 1
+        if first < start:
+            return
+        data = self._stream.read(LONGEST_ROW_BYTES + 1)
+        if len(data) > LONGEST_ROW_BYTES:
+            yield bad_row(first, self._name, "row_too_large", f"the file is longer than {LONGEST_ROW_BYTES} bytes")
+            return
+        try:
+            text = data.removeprefix(_BOM).decode()
+        except UnicodeDecodeError as error:
+            yield bad_row(first, self._name, "invalid_text", f"not UTF-8: {error}")
+            return
+        yield Row(first, self._name, {"path": self._name, "text": text})
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes | None]:

@@ -251,13 +251,13 @@ def _format(text: str) -> RowFormat:
     try:
         return RowFormat(text)
     except ValueError:
-        raise InvalidInput(f"the format must be jsonl, csv or parquet, got {text[:40]!r}") from None
+        raise InvalidInput(f"the format must be jsonl, csv, parquet or text, got {text[:40]!r}") from None
 
 
 def _output_format(text: str) -> RowFormat:
     found = _format(text)
-    if found is RowFormat.CSV:
-        raise InvalidInput("the output is JSONL or Parquet, not CSV", hint="A result may be a list or an object.")
+    if found not in (RowFormat.JSONL, RowFormat.PARQUET):
+        raise InvalidInput(f"the output is JSONL or Parquet, not {text}", hint="A result may be a list or an object.")
     return found
 
 

@@ -22,7 +22,7 @@ from stoker_api.stores.failures import StorageFailed
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 1), st.binary(max_size=20)), max_size=20)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(rows=ROWS, cut=st.integers(0, 1000), flip=st.none() | st.integers(0, 1000))
 def test_a_journal_that_was_cut_or_damaged_anywhere_keeps_what_stands_before(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, bytes]], cut: int, flip: int | None
@@ -46,7 +46,7 @@ def test_a_journal_that_was_cut_or_damaged_anywhere_keeps_what_stands_before(
     again.remove()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(keys=st.lists(st.binary(max_size=2), max_size=30), kept=st.integers(0, 30))
 def test_the_first_row_owns_its_key_also_when_asked_again_after_a_crash(
     tmp_path_factory: pytest.TempPathFactory, keys: list[bytes], kept: int

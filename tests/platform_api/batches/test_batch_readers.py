@@ -44,7 +44,7 @@ def values(rows: list[Row]) -> list[object]:
     return [row.values if row.problem is None else row.problem.code for row in rows]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.dictionaries(TEXT, VALUES, max_size=3), max_size=20), packer=st.sampled_from(sorted(PACKERS)))
 def test_jsonl_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], packer: str
@@ -55,7 +55,7 @@ def test_jsonl_is_read_as_it_was_written(
     assert [row.number for row in found] == list(range(len(rows)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=20), start=st.integers(0, 21))
 def test_csv_is_read_as_it_was_written_from_any_row_on(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], start: int
@@ -69,7 +69,7 @@ def test_csv_is_read_as_it_was_written_from_any_row_on(
     assert [row.number for row in found] == list(range(len(rows)))[start:]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=4), start=st.integers(0, 130))
 def test_parquet_is_read_from_any_row_on(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], start: int
@@ -83,7 +83,7 @@ def test_parquet_is_read_from_any_row_on(
     assert [row.number for row in found] == list(range(sum(lengths)))[start:]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=200), name=st.sampled_from(["a.jsonl", "a.csv", "a.tsv"]))
 def test_any_bytes_give_rows_or_a_refusal(tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str) -> None:
     folder = tmp_path_factory.mktemp("r")
@@ -154,6 +154,15 @@ def test_what_is_not_what_its_suffix_says_is_refused(tmp_path: Path, name: str, 
 
 def test_the_format_may_be_given_where_the_suffix_says_nothing(tmp_path: Path) -> None:
     assert values(read(tmp_path, "a.dat", b'{"x": 1}', given_format=RowFormat.JSONL)) == [{"x": 1}]
+
+
+def test_a_file_of_text_is_a_row(tmp_path: Path) -> None:
+    for name, data in (("a.txt", "one\ntwo é".encode()), ("b.md", b"\xff"), ("c.txt.gz", gzip.compress(b"packed"))):
+        (tmp_path / name).write_bytes(data)
+    found = read_all(tmp_path, [f"{tmp_path}/*"])
+    first = {"path": str(tmp_path / "a.txt"), "text": "one\ntwo é"}
+    assert values(found) == [first, "invalid_text", {"path": str(tmp_path / "c.txt.gz"), "text": "packed"}]
+    assert values(read_all(tmp_path, [f"{tmp_path}/*"], start=2)) == values(found)[2:]
 
 
 def test_a_file_that_is_compressed_without_saying_so_is_read(tmp_path: Path) -> None:
