@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker.errors import InvalidArguments
 from stoker.shapes import Kind
 from stoker_runtime.batch_run import BatchRun
 from stoker_runtime.clock import monotonic_ns
@@ -167,7 +167,7 @@ class AsyncWorker(asyncio.BufferedProtocol):
         try:
             entry = entry_for(self._entries, call)
             args, kwargs = arguments_of(entry, call, body)
-        except (InvalidArguments, UnsupportedContent) as error:
+        except Exception as error:
             return refused(call, error, timing)
         decoded_ns = monotonic_ns()
         timing.decode_ns = decoded_ns - started_ns

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stoker.batch_form import each_alone
-from stoker.errors import InvalidArguments, UnsupportedContent
 from stoker_runtime.clock import monotonic_ns
 from stoker_runtime.codec import Body
 from stoker_runtime.entries import Entry
@@ -150,10 +149,8 @@ class BatchRun:
     def _take(self, call: CallHeader, body: Body) -> None:
         try:
             item = self._entry.binder.by_name(arguments_of(self._entry, call, body))
-        except (InvalidArguments, UnsupportedContent) as error:
+        except Exception as error:
             self.results.append(refused(call, error, Timing(), self._size))
-        except Exception as error:  # a validator of the user's own
-            self.results.append(failed(call, error, Timing(), self._size))
         else:
             self._calls.append(call)
             self._items.append(item)

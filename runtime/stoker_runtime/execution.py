@@ -94,10 +94,14 @@ def failed(call: CallHeader, error: BaseException, timing: Timing, batch_size: i
     return error_result(call, _FUNCTION_ERROR, encode_error(error), timing, batch_size)
 
 
-def refused(call: CallHeader, error: BaseException, timing: Timing, batch_size: int = 1) -> Result:
-    """The result of a call whose body could not become arguments; user code did not run."""
-    unsupported = isinstance(error, UnsupportedContent)
-    status = ResultStatus.UNSUPPORTED_CONTENT if unsupported else ResultStatus.INVALID_ARGUMENTS
+def refused(call: CallHeader, error: Exception, timing: Timing, batch_size: int = 1) -> Result:
+    """The result of a call whose body could not become arguments; the function did not run."""
+    if isinstance(error, UnsupportedContent):
+        status = ResultStatus.UNSUPPORTED_CONTENT
+    elif isinstance(error, InvalidArguments):
+        status = ResultStatus.INVALID_ARGUMENTS
+    else:  # a validator of the user's own raised
+        status = _FUNCTION_ERROR
     return error_result(call, status, encode_error(error), timing, batch_size)
 
 
@@ -112,10 +116,8 @@ def run_call(entry: Entry, call: CallHeader, body: Body) -> Result:
     started_ns = monotonic_ns()
     try:
         args, kwargs = arguments_of(entry, call, body)
-    except (InvalidArguments, UnsupportedContent) as error:
+    except Exception as error:
         return refused(call, error, Timing(monotonic_ns() - started_ns))
-    except Exception as error:  # a validator of the user's own
-        return failed(call, error, Timing(monotonic_ns() - started_ns))
     decoded_ns = monotonic_ns()
     try:
         value = entry.call(*args, **kwargs)

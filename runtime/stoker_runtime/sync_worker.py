@@ -15,7 +15,7 @@ from typing import Final, cast
 
 import msgspec
 
-from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker.errors import InvalidArguments
 from stoker.shapes import Kind
 from stoker_runtime.batch_run import BatchRun
 from stoker_runtime.channel import Channel
@@ -213,10 +213,8 @@ class SyncWorker:
         started_ns = monotonic_ns()
         try:
             args, kwargs = arguments_of(entry, call, body)
-        except (InvalidArguments, UnsupportedContent) as error:
+        except Exception as error:
             return refused(call, error, timing)
-        except Exception as error:  # a validator of the user's own
-            return failed(call, error, timing)
         timing.decode_ns = monotonic_ns() - started_ns
         self._flush()
         self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS

@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from stoker.errors import InvalidArguments, UnsupportedContent
+from stoker.errors import InvalidArguments
 from stoker.shapes import Kind
 from stoker_runtime.channel import Channel, PlatformGone
 from stoker_runtime.clock import monotonic_ns
@@ -129,10 +129,8 @@ class ThreadedWorker:
         started_ns = monotonic_ns()
         try:
             args, kwargs = arguments_of(entry, call, body)
-        except (InvalidArguments, UnsupportedContent) as error:
+        except Exception as error:
             return refused(call, error, timing)
-        except Exception as error:  # a validator of the user's own
-            return failed(call, error, timing)
         timing.decode_ns = monotonic_ns() - started_ns
         with self._changed:
             self._credit[call.call_id] = INITIAL_CREDIT_CHUNKS
