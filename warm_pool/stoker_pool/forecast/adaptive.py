@@ -34,7 +34,7 @@ from stoker_pool.forecast.windows import merged
 MOST_FUNCTIONS: Final = 20_000
 FARTHEST_S: Final = 1e11
 """A time beyond it (some 3,000 years) is none."""
-_CURVES: Final = 1024
+_CURVES: Final = 512
 _NEXT_USE_S: Final = 3600.0
 _SELDOM: Final = 1e-7
 _SWEPT_AT_ONCE: Final = 2
@@ -251,7 +251,7 @@ class AdaptivePolicy:
                 del self._curves[next(iter(self._curves))]
             self._curves[function] = curve
         elif curve.from_s != history.last_s:  # later calls of the same burst: the same forecast, from the last on
-            curve = self._curves[function] = Curve(history.last_s, curve.edges, curve.log_hazard)
+            curve = self._curves[function] = curve.after(history.last_s)
         return curve
 
     def _sweep(self, at_s: float) -> None:

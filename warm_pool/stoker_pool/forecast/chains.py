@@ -13,7 +13,7 @@ from typing import Final
 
 from stoker_pool.forecast.policy import Window
 
-_LEADERS: Final = 4
+_LEADERS: Final = 2
 _FOLLOWERS: Final = 16
 _LOOKED_BACK: Final = 8
 _WITHIN_S: Final = 120.0

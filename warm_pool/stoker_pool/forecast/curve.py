@@ -6,10 +6,10 @@ The rule that must not break: windows are sorted, disjoint, finite, and at most 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stoker_pool.forecast.history import Floats
 from stoker_pool.forecast.policy import Window, Windows
@@ -17,13 +17,19 @@ from stoker_pool.forecast.policy import Window, Windows
 MOST_WINDOWS: Final = 48
 
 
-@dataclass(frozen=True, slots=True)
 class Curve:
-    """``log_hazard[k]`` holds from ``edges[k]`` to ``edges[k + 1]`` seconds after ``from_s``."""
+    """``log_hazard[k]`` holds from ``edges[k]`` to ``edges[k + 1]`` seconds after ``from_s``; kept small."""
 
-    from_s: float
-    edges: Floats
-    log_hazard: Floats
+    __slots__ = ("edges", "from_s", "log_hazard")
+
+    def __init__(self, from_s: float, edges: Floats | NDArray[np.float32], log_hazard: Floats | NDArray[np.float16]):
+        self.from_s = from_s
+        self.edges = edges.astype(np.float32, copy=False)
+        self.log_hazard = log_hazard.astype(np.float16, copy=False)
+
+    def after(self, from_s: float) -> Curve:
+        """The same, from a later call of the same burst on."""
+        return Curve(from_s, self.edges, self.log_hazard)
 
     def log_hazard_at(self, age_s: float) -> float:
         """At an idle age; the last cell's beyond the end."""
@@ -39,7 +45,7 @@ class Curve:
             starts.insert(0, 0)
         if len(starts) % 2:
             starts.append(len(is_worth))
-        bounds = (self.from_s + self.edges[starts]).tolist() if starts else []
+        bounds = (self.edges[starts].astype(np.float64) + self.from_s).tolist() if starts else []
         pairs = zip(bounds[::2], bounds[1::2], strict=True)
         return tuple(Window(max(start, now_s), end) for start, end in pairs if end > max(start, now_s))[:MOST_WINDOWS]
 
@@ -51,4 +57,4 @@ class Curve:
     def expected_calls(self, from_age_s: float, to_age_s: float) -> float:
         """The hazard summed over the ages."""
         inside = np.clip(self.edges, from_age_s, to_age_s)
-        return float(np.diff(inside) @ np.exp(self.log_hazard))
+        return float(np.diff(inside) @ np.exp(self.log_hazard, dtype=np.float32))

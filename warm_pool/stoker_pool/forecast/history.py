@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 REMEMBERED: Final = 64
-"""Gaps kept one by one, and twice that while the ring is filling."""
+"""Gaps kept one by one."""
+_ROOM: Final = REMEMBERED + 16
 BURST_S: Final = 15.0
 """Calls closer than this are one burst: a replica that just answered is never let go within it."""
 SESSION_GAP_S: Final = 900.0
@@ -40,7 +41,7 @@ _SCALARS: Final = (
     "hours", "days", "weeks", "_size", "_minute_mark", "_day_mark", "_week_mark",
 )  # fmt: skip
 _WHOLE: Final = frozenset({"calls", "bursts", "session_bursts", "_size", "_minute_mark", "_day_mark", "_week_mark"})
-_LENGTHS: Final = (2 * REMEMBERED, HISTOGRAM_BINS, MINUTES, DAY_SLOTS, WEEK_SLOTS)
+_LENGTHS: Final = (_ROOM, HISTOGRAM_BINS, MINUTES, DAY_SLOTS, WEEK_SLOTS)
 SCALARS: Final = len(_SCALARS) + len(HALF_LIVES_S)
 COUNTS: Final = sum(_LENGTHS)
 
@@ -82,7 +83,7 @@ class FunctionHistory:
         self.longest_s = 60.0
         self.session_s = at_s
         self.session_bursts = 0
-        self._ring = np.zeros(2 * REMEMBERED, np.float32)
+        self._ring = np.zeros(_ROOM, np.float32)
         self._size = 0
         self.rates = [0.0] * len(HALF_LIVES_S)
         self.histogram = np.zeros(HISTOGRAM_BINS, np.float32)
@@ -142,7 +143,7 @@ class FunctionHistory:
         for name, value in zip(_SCALARS, scalars.tolist(), strict=False):
             setattr(history, name, int(value) if name in _WHOLE else value)
         history.rates = scalars[len(_SCALARS) :].tolist()
-        if not (0 <= history._size <= 2 * REMEMBERED and history.bursts >= 0 and history.first_s <= history.last_s):
+        if not (0 <= history._size <= _ROOM and history.bursts >= 0 and history.first_s <= history.last_s):
             raise ValueError("a function's numbers contradict each other")
         if (counts[: history._size] < BURST_S).any() or history.longest_s <= 0:
             raise ValueError("a function's gaps are too short")
@@ -153,8 +154,8 @@ class FunctionHistory:
 
     def _push(self, gap_s: float) -> None:
         if self._size == len(self._ring):
-            self._ring[:REMEMBERED] = self._ring[REMEMBERED:]
-            self._size = REMEMBERED
+            self._ring[: REMEMBERED - 1] = self._ring[_ROOM - REMEMBERED + 1 :].copy()
+            self._size = REMEMBERED - 1
         self._ring[self._size] = gap_s
         self._size += 1
         self.bursts += 1
