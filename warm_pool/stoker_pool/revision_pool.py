@@ -36,7 +36,7 @@ _KILL_S: Final = 2.0
 _LIVE: Final = (ReplicaState.STARTING, ReplicaState.WAKING, ReplicaState.READY)
 _NAMED_S: Final = 60.0
 """Keep-alive of a retired revision that is called by its number, where a forecast says it for the others."""
-_NEXT_S, _SOON_S, _LATER_S = 0.05, 1.0, 10.0
+_NEXT_S, SOON_S, _LATER_S = 0.05, 1.0, 10.0
 """A forecast hears of a call's arrival and of its end after so long; where it decides nothing, after the last."""
 _PREWARM_PAUSE_S: Final = 60.0
 """Nothing starts ahead of calls for so long after a start failed (callers need the tries that are left), nor after an
@@ -357,7 +357,7 @@ class RevisionPool:
         if self._is_drained_at_once:
             self.wake()
         elif self._scaling.keep_alive_s == ADAPTIVE:
-            self._look_in(_SOON_S)
+            self._look_in(SOON_S)
         if self._parts.room.is_wanted:
             self._parts.room.nudge()
 
