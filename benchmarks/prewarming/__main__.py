@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.prewarming import comparisons
-from benchmarks.prewarming.comparisons import ADAPTIVE, AZURE, FIXED, GENTD, HISTOGRAMS, TRACES, Row
+from benchmarks.prewarming.comparisons import AZURE, FIXED, GENTD, HISTOGRAMS, TRACES, Row
 from benchmarks.prewarming.decision_cost import kib_per_function, microseconds_per_invocation
 from benchmarks.prewarming.replays import Replays
 from benchmarks.table import markdown, write_results
@@ -40,7 +40,6 @@ def main() -> None:
     if not traces:
         print("no trace at all: nothing to measure. See docs/prewarming.md for how to record one of your own.")
         sys.exit(0)
-    adaptive = ADAPTIVE[1::3] if args.short else ADAPTIVE
     fixed = ("fixed:300", "fixed:600", "fixed:1200") if args.short else FIXED
     replays = Replays(args.traces, args.jobs)
     replays.run(task for name in traces for task in comparisons.open_tasks(name, is_short=args.short))
@@ -48,7 +47,7 @@ def main() -> None:
     replays.run(task for name in scarce for task in comparisons.scarce_tasks(name))
     tables = {
         "known_figures": comparisons.known_figures(replays, traces),
-        "targets": comparisons.targets(replays, traces, adaptive, fixed),
+        "targets": comparisons.targets(replays, traces, fixed, is_short=args.short),
         "scarce_room": comparisons.scarce_room(replays, scarce),
         "decision_cost": decision_cost(args.traces, traces),
     }
@@ -85,7 +84,7 @@ def chart(replays: Replays, trace: str) -> str:
     return draw_svg(
         f"{trace}: cold starts against idle time",
         {
-            "Stoker, adaptive": replays.curve(trace, ADAPTIVE),
+            "Stoker, adaptive": replays.curve(trace, comparisons.adaptive(trace)),
             "hybrid histogram": replays.curve(trace, HISTOGRAMS),
             "fixed keep-alive": replays.curve(trace, FIXED),
             "Knative defaults": (replays.point(trace, "knative"),),

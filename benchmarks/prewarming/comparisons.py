@@ -20,8 +20,9 @@ FIXED: Final = tuple(
     f"fixed:{seconds}"
     for seconds in (30, 60, 90, 120, 180, 240, 300, 420, 510, 600, 720, 900, 1200, 1800, 2700, 3600, 5400, 7200, 14400)
 )
-PRICES_S: Final = (25, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200)
-ADAPTIVE: Final = tuple(f"adaptive:{price_s}" for price_s in PRICES_S)
+PRICES_S: Final = (60, 150, 300, 600, 1200, 2400, 4800, 9600, 19200, 40000)
+LARGE_PRICES_S: Final = (300, 900, 2400, 7200, 20000)
+"""Each replay of two weeks and 961,081 rows takes minutes."""
 HISTOGRAMS: Final = ("hybrid-histogram:1", "hybrid-histogram:2", HISTOGRAM, "hybrid-histogram:8")
 OTHERS: Final = ("knative", "oracle-keep-alive:600", *HISTOGRAMS)
 SLOTS: Final = (4, 8, 16)
@@ -30,11 +31,16 @@ LOAD_S: Final = 20.0
 _WASTES: Final = tuple(0.5 + 0.05 * step for step in range(71))
 
 
+def adaptive(trace: str, *, is_short: bool = False) -> tuple[str, ...]:
+    """Our policy at several prices."""
+    prices_s = LARGE_PRICES_S if trace == "servegen_large" else PRICES_S
+    return tuple(f"adaptive:{price_s}" for price_s in (prices_s[2::3] if is_short else prices_s))
+
+
 def open_tasks(trace: str, *, is_short: bool = False) -> list[Task]:
     """Without a limit of room."""
-    adaptive = ADAPTIVE[1::3] if is_short else ADAPTIVE
     fixed = ("fixed:300", "fixed:600", "fixed:1200") if is_short else FIXED
-    return [Task(trace, policy) for policy in (*fixed, *OTHERS, *adaptive)]
+    return [Task(trace, policy) for policy in (*fixed, *OTHERS, *adaptive(trace, is_short=is_short))]
 
 
 def scarce_tasks(trace: str) -> list[Task]:
@@ -65,11 +71,11 @@ def known_figures(replays: Replays, traces: Sequence[str]) -> list[Row]:
     return rows
 
 
-def targets(replays: Replays, traces: Sequence[str], adaptive: Sequence[str], fixed: Sequence[str]) -> list[Row]:
+def targets(replays: Replays, traces: Sequence[str], fixed: Sequence[str], *, is_short: bool) -> list[Row]:
     """Cold starts at equal idle time, and idle time at equal cold starts."""
     rows: list[Row] = []
     for trace in traces:
-        ours, timers = replays.curve(trace, adaptive), replays.curve(trace, fixed)
+        ours, timers = replays.curve(trace, adaptive(trace, is_short=is_short)), replays.curve(trace, fixed)
         histogram = replays.point(trace, HISTOGRAM)
         if trace == AZURE:
             cold = cold_at(ours, histogram.waste)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from stoker_pool.forecast.policy import Windows
+from stoker_pool.revision_pool import SOON_S
 from stoker_pool.scaler import Peaks
 from stoker_pool.simulation import single_replica
 from stoker_pool.simulation.tally import Tally
@@ -25,6 +26,9 @@ _PROGRESS_ROWS: Final = 8192
 _IDLE: Final = 0
 _READY: Final = 1
 _CHECK: Final = 2
+_LOOK: Final = 3
+_ASKED_AGAIN_S: Final = 899.0
+"""What a policy said holds until the next call, and is asked again where the scaler looks again after so long."""
 _SKIPPED_S: Final = 600.0
 """A window covers the next call and no forecast is asked again before it: there is nothing to decide."""
 
@@ -96,6 +100,9 @@ class _Function:
     held: list[tuple[float, int, float]] = field(default_factory=list)
     """Calls that wait for the start: arrival, count, duration."""
     peaks: Peaks = single_replica.NO_PEAKS
+    windows: Windows | None = None
+    """As last said; None: something has happened since."""
+    asked_s: float = 0.0
 
 
 class Engine:
@@ -153,6 +160,7 @@ class Engine:
 
     def _arrive(self, owner: int, function: _Function, at_s: float, count: int, duration_s: float) -> None:
         self._policy.note_calls(function.name, at_s, count)
+        function.windows = None
         if self._room is not None:
             self._room.note_calls(owner, at_s, count)
         self._serve_arrival(owner, function, at_s, count, duration_s)
@@ -184,15 +192,18 @@ class Engine:
             self.tally.busy(owner, max(at_s, busy_until_s), end_s)
             function.busy_until_s = end_s
         function.version += 1
-        if self._room is not None:
-            self._room.set_busy(owner, True, at_s)
-        if self._replay.skips_ahead and self._upcoming_s[owner] <= function.busy_until_s:
-            function.idle_from_s = function.busy_until_s
-            return  # it will not be idle before its next call
-        if function.busy_until_s <= at_s:
+        idle_s = function.idle_from_s = function.busy_until_s
+        look_s = idle_s + SOON_S
+        if self._room is None:
+            # what comes before the pool looks leaves it nothing to decide
+            if not (self._replay.skips_ahead and self._upcoming_s[owner] <= look_s):
+                self._push(look_s, _LOOK, owner, function)
+            return
+        self._room.set_busy(owner, True, at_s)
+        if idle_s <= at_s:
             self._become_idle(owner, function, at_s)
-        else:
-            self._push(function.busy_until_s, _IDLE, owner, function)
+        elif not (self._replay.skips_ahead and self._upcoming_s[owner] <= idle_s):
+            self._push(idle_s, _IDLE, owner, function)
 
     def _fire(self) -> None:
         at_s, _, kind, owner, version = heapq.heappop(self._heap)
@@ -201,18 +212,25 @@ class Engine:
             return
         if kind == _IDLE:
             self._become_idle(owner, function, at_s)
+        elif kind == _LOOK:
+            self._look(owner, function, at_s)
         elif kind == _READY:
             self._become_ready(owner, function, at_s)
         else:
             self._check(owner, function, at_s)
 
     def _become_idle(self, owner: int, function: _Function, at_s: float) -> None:
-        self._policy.note_idle(function.name, at_s)
-        function.idle_from_s = at_s
-        if self._room is not None:
-            self._room.set_busy(owner, False, at_s)
-            if self._serve_line(at_s) and not function.is_loaded:
-                return
+        """Its room may go to whoever waits for it."""
+        assert self._room is not None
+        self._room.set_busy(owner, False, at_s)
+        self._serve_line(at_s)
+        if function.is_loaded:
+            self._push(at_s + SOON_S, _LOOK, owner, function)
+
+    def _look(self, owner: int, function: _Function, at_s: float) -> None:
+        """The pool looks a moment after the last call has ended."""
+        self._policy.note_idle(function.name, function.busy_until_s)
+        function.windows = None
         self._check(owner, function, at_s)
 
     def _become_ready(self, owner: int, function: _Function, at_s: float) -> None:
@@ -233,7 +251,10 @@ class Engine:
 
     def _check(self, owner: int, function: _Function, at_s: float) -> None:
         """Idle, or not there: should it be there, and when is the next time to ask?"""
-        windows = self._policy.windows(function.name, at_s)
+        windows = function.windows
+        if windows is None or at_s - function.asked_s > _ASKED_AGAIN_S:
+            windows = function.windows = self._policy.windows(function.name, at_s)
+            function.asked_s = at_s
         upcoming_s = self._upcoming_s[owner]
         if function.is_ready and windows and upcoming_s - at_s <= _SKIPPED_S and self._replay.skips_ahead:
             first = windows[0]
@@ -267,6 +288,7 @@ class Engine:
             function = self._functions[owner]
             if owner != caller and function.busy_until_s <= at_s and function.is_ready == function.is_loaded:
                 function.version += 1
+                function.windows = None
                 self._check(owner, function, at_s)
 
     # --- what is done -------------------------------------------------------------------------------------------------

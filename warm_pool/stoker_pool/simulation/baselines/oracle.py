@@ -28,7 +28,7 @@ class _Knowing:
 
     def next_s(self, function: str, now_s: float) -> float:
         times_s = self._times_s[function]
-        place = bisect.bisect_left(times_s, now_s)
+        place = bisect.bisect_right(times_s, now_s)
         return times_s[place] if place < len(times_s) else math.inf
 
     def note_calls(self, function: str, at_s: float, count: int = 1) -> None:
