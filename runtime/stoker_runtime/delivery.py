@@ -14,7 +14,7 @@ from stoker.options import FunctionOptions
 from stoker_runtime.call_stream import CallStream
 from stoker_runtime.door import Door
 from stoker_runtime.frames import ChunkHeader, ResultHeader, ResultStatus
-from stoker_runtime.invocation import Invocation, Outcome
+from stoker_runtime.invocation import Invocation, Outcome, Priority
 from stoker_runtime.outcomes import failed_outcome
 from stoker_runtime.replica_link import ReplicaLink
 from stoker_runtime.reruns import Reruns
@@ -64,7 +64,7 @@ class Delivery:
             return
         door = self._door
         door.answered += 1
-        if door.patience.left_share > 0.001:
+        if door.patience.left_share > 0.001 and invocation.priority is not Priority.BATCH:
             door.patience.note_served((now_ns - invocation.accepted_ns) / 1e9)
         invocation.decode_ns = result.decode_ns
         invocation.execute_ns = result.execute_ns

@@ -26,7 +26,7 @@ from stoker_runtime.delivery import Delivery
 from stoker_runtime.demand import DemandView
 from stoker_runtime.dispatcher_stats import DispatcherStats
 from stoker_runtime.door import Door
-from stoker_runtime.invocation import Invocation, Outcome
+from stoker_runtime.invocation import Invocation, Outcome, Priority
 from stoker_runtime.isolation import Isolation
 from stoker_runtime.queue import CallQueue
 from stoker_runtime.receipt import cold_share_ns
@@ -310,7 +310,8 @@ class Dispatcher:
         if invocation.outcome is not None:
             return
         if invocation.state == QUEUED:
-            self._door.patience.note_left((self.now_ns() - invocation.accepted_ns) / 1e9)
+            if invocation.priority is not Priority.BATCH:  # nobody left: a batch run was paused
+                self._door.patience.note_left((self.now_ns() - invocation.accepted_ns) / 1e9)
             self._end_queued(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))
         elif invocation.state == DELAYED:
             self._reruns.end_delayed(invocation, Outcome(error=Canceled("the caller went away", phase="queue")))

@@ -48,9 +48,12 @@ class Door:
         """Whether a call that comes now would be served only after its caller has given up."""
         if self._queue.depth < FEW or not (deadline_ns or self.patience.seconds):
             return False
+        callers = self._queue.callers
+        if callers < FEW:
+            return False
         now = now_ns()
         patience_s = (deadline_ns - now) / 1e9 if deadline_ns else self.patience.seconds
-        return is_hopeless(self._queue.depth, self._serves_per_s(now / 1e9), patience_s)
+        return is_hopeless(callers, self._serves_per_s(now / 1e9), patience_s)
 
     def set_late_aside(self, now_ns: int) -> None:
         """Under load, serve those first whose callers are still there when they get their answer."""

@@ -38,6 +38,12 @@ class CallQueue:
         self._lane(invocation).append(invocation)
         self.depth += 1
 
+    @property
+    def callers(self) -> int:
+        """Those for whom somebody waits, about: not the items of batch runs, behind which no caller stands."""
+        items = self._lanes[_BATCH]
+        return max(0, self.depth - sum(len(lane) for lane in items.values())) if items else self.depth
+
     def push_front(self, invocations: list[Invocation]) -> None:
         """Before their equals, in the order given."""
         for invocation in reversed(invocations):

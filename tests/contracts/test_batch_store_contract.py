@@ -122,6 +122,7 @@ async def test_open_runs_and_those_that_ended_long_ago_are_found(store: BatchSto
         ended_at_s = 9.0 if state in ENDED else None
         await store.save(dataclasses.replace(record, state=state, ended_at_s=ended_at_s), BatchState.QUEUED)
     assert [record.id for record in await store.open()] == ["batch_0", "batch_1"]
+    assert sorted(await store.inputs_needed()) == sorted(3 * SPEC.input)
     assert await store.ended_before(10.0) == ["batch_3"]
     assert not await store.ended_before(9.0)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from tests.support.dispatch_rig import Rig
+
+from stoker.options import Batch
 from stoker_runtime.invocation import Invocation, Priority
 from stoker_runtime.queue import CallQueue
 
@@ -47,3 +50,28 @@ def test_items_are_never_set_aside_as_late() -> None:
     queue.push(call("new", Priority.BATCH, accepted_ns=9))
     queue.set_late_aside(5)
     assert names(queue.take(8, 10, [])) == ["old", "new"]
+
+
+def test_items_that_wait_are_no_reason_to_refuse_a_caller() -> None:
+    rig = Rig(batch=Batch(max_batch_size=4))
+    replica = rig.replica()
+    for _ in range(8):  # so that it is known how long a batch takes
+        rig.call()
+        rig.loop.advance(0.1)
+        replica.answer_all()
+        rig.loop.settle()
+    for _ in range(60):
+        rig.call(priority=Priority.BATCH, settle=False)
+    rig.loop.settle()
+    caller = rig.call(deadline_s=0.5)
+    assert caller.outcome is None
+
+
+def test_a_run_that_is_paused_says_nothing_of_the_patience_of_callers() -> None:
+    rig = Rig()
+    items = [rig.call(priority=Priority.BATCH) for _ in range(60)]
+    rig.loop.advance(2.0)
+    for item in items:
+        assert item.cancel is not None
+        item.cancel()
+    assert rig.dispatcher._door.patience.left_share == 0.0

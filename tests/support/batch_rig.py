@@ -96,6 +96,10 @@ class MemoryBatchStore:
     async def ended_before(self, before_s: float) -> Sequence[str]:
         return [each.id for each in self.records.values() if each.ended_at_s is not None and each.ended_at_s < before_s]
 
+    async def inputs_needed(self) -> Sequence[str]:
+        at_work = (BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED)
+        return [url for each in self.records.values() if each.state in at_work for url in each.spec.input]
+
     async def save(self, record: BatchRecord, was: BatchState) -> None:
         if self.records[record.id].state is not was:
             raise Conflict(f"{record.id} is not {was.value} any more")

@@ -44,6 +44,10 @@ class BatchStore(Protocol):
         """Ids of runs that ended before then."""
         ...
 
+    async def inputs_needed(self) -> Sequence[str]:
+        """The inputs of runs that are queued, running or paused."""
+        ...
+
     async def save(self, record: BatchRecord, was: BatchState) -> None:
         """Write a run; raises ``Conflict`` where its state is not ``was`` any more."""
         ...

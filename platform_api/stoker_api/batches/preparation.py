@@ -7,7 +7,7 @@ of them changes the input or an output that is there.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -123,10 +123,10 @@ class Preparation:
         """Remove that file."""
         (self.uploads / _INLINE.format(id=spec.id.partition("_")[2])).unlink(missing_ok=True)
 
-    def forget_uploads(self, before_s: float) -> None:
-        """Remove files that were sent before then."""
+    def forget_uploads(self, before_s: float, needed: Collection[str]) -> None:
+        """Remove files that were sent before then, but for those that are ``needed`` (as URLs)."""
         for path in self.uploads.iterdir():
-            if path.stat().st_mtime < before_s:
+            if path.stat().st_mtime < before_s and f"{UPLOAD_SCHEME}{path.name}" not in needed:
                 path.unlink(missing_ok=True)
 
     def _find(self, spec: NewBatch) -> list[InputFile]:

@@ -267,12 +267,13 @@ class BatchRunner:
         """Remove what ended long ago."""
         before_s = self._now_s() - self._settings.keep_s
         ended = await self._store.ended_before(before_s)
-        await asyncio.to_thread(self._remove, ended, before_s)
+        needed = frozenset(await self._store.inputs_needed())
+        await asyncio.to_thread(self._remove, ended, before_s, needed)
 
-    def _remove(self, batch_ids: Sequence[str], before_s: float) -> None:
+    def _remove(self, batch_ids: Sequence[str], before_s: float, needed: frozenset[str]) -> None:
         for batch_id in batch_ids:
             shutil.rmtree(self._preparation.folder_of(batch_id), ignore_errors=True)
-        self._preparation.forget_uploads(before_s)
+        self._preparation.forget_uploads(before_s, needed)
 
     def _discard(self, record: BatchRecord) -> None:
         self._preparation.output(record.spec).discard()

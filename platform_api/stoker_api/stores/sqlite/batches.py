@@ -75,6 +75,9 @@ class SqliteBatchStore:
     async def ended_before(self, before_s: float) -> Sequence[str]:
         return [str(batch_id) for (batch_id,) in await self._rows("ended_batches", {"before_s": before_s})]
 
+    async def inputs_needed(self) -> Sequence[str]:
+        return [str(url) for (url,) in await self._rows("inputs_needed", {})]
+
     async def save(self, record: BatchRecord, was: BatchState) -> None:
         row = {
             "id": record.id,

@@ -29,6 +29,10 @@ FROM batches WHERE state IN ('queued', 'running') ORDER BY seq
 -- name: ended_batches
 SELECT id FROM batches WHERE ended_at_s < :before_s AND state IN ('succeeded', 'canceled', 'failed')
 
+-- name: inputs_needed
+SELECT each.value FROM batches, json_each(batches.spec_json, '$.input') AS each
+WHERE state IN ('queued', 'running', 'paused')
+
 -- name: save_batch
 UPDATE batches SET
     state = :state, updated_at_s = :updated_at_s, started_at_s = :started_at_s, ended_at_s = :ended_at_s,
