@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stoker_pool.forecast.features import NAMES, VARYING, Estimates
 from stoker_pool.forecast.history import Floats
 
 LOG_LEAST: Final = -18.0
 LOG_MOST: Final = 3.0
+_DOUBT: Final = 0.9
+_RARE: Final = -9.5
+"""log of a call in about four hours."""
+_LONG: Final = 8.0
+"""log of 50 minutes."""
+_RARE_SOFT: Final = 0.4
+_LONG_SOFT: Final = 0.3
+_AGE: Final = VARYING.index("age")
+Log = NDArray[np.float32]
 _FILE: Final = Path(__file__).with_name("hazard_net.json")
 
 
@@ -50,5 +60,18 @@ class HazardNet:
         skipped = mixed[:, -1].copy()
         np.maximum(mixed, 0.0, out=mixed)
         skipped += mixed[:, :-1] @ self._out
-        result: Floats = np.clip(skipped, LOG_LEAST, LOG_MOST).astype(np.float64)
+        result: Floats = np.clip(_cautious(skipped, estimates.varying[_AGE]), LOG_LEAST, LOG_MOST).astype(np.float64)
         return result
+
+
+def _cautious(log_hazard: Log, log_age: Log) -> Log:
+    """Drawn towards one that falls with age alone, where the call is both rare and long due.
+
+    Few gaps are that long, so an estimate is mostly noise there, and a timer, which goes by age alone, would beat it.
+    """
+    doubt = _DOUBT / (
+        (1.0 + np.exp((log_hazard - _RARE) / _RARE_SOFT)) * (1.0 + np.exp((_LONG - log_age) / _LONG_SOFT))
+    )
+    by_age = -1.0 - np.log(np.exp(log_age) + 60.0)
+    drawn: Log = log_hazard + doubt * (by_age - log_hazard)
+    return drawn
