@@ -62,6 +62,6 @@ async def open_schedules(
 ) -> AsyncIterator[Schedules]:
     """Schedules that tick inside the block."""
     scheduler = Scheduler(database, ends.steps, oracle, started, clock)
-    ends.touch = scheduler.touch
+    ends.touch = scheduler.ended
     async with scheduler:
         yield Schedules(database, ends.steps, scheduler, clock, has_function)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Protocol
 
-from stoker.errors import Conflict, NotFound, PlatformError
+from stoker.errors import Conflict, InvalidOption, NotFound, PlatformError
 from stoker_api.schedules.records import ScheduleRecord, Ticked
 from stoker_api.stores.sqlite.database import Database
 from stoker_api.stores.sqlite.schedule_steps import Steps
@@ -25,6 +26,7 @@ from stoker_runtime.clock import Clock
 log = logging.getLogger(__name__)
 LONGEST_SLEEP_S: Final = 30.0
 _AFTER_FAULT_S: Final = 5.0
+_UNREADABLE_S: Final = 300.0
 
 
 class Oracle(Protocol):
@@ -58,6 +60,8 @@ class Scheduler:
         self._wakes: dict[str, float | None] = {}
         self._expected: dict[str, tuple[str, str, float]] = {}
         self._touched: set[str] = set()
+        self._reload_s = -math.inf
+        """Unix time of the next look at all schedules; another process may have made or changed one."""
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,15 +77,22 @@ class Scheduler:
             await asyncio.wait({self._task})
 
     def touch(self, schedule_id: str) -> None:
-        """It was made, changed or deleted, or one of its runs has ended: look at it now."""
+        """It was made, changed or deleted: look at it now."""
+        self._reload_s = -math.inf
+        self.ended(schedule_id)
+
+    def ended(self, schedule_id: str) -> None:
+        """One of its runs has ended: another may begin."""
         self._touched.add(schedule_id)
         self._awake.set()
 
     async def step(self) -> float:
         """Decide everything that is due; how long until there is more to do."""
-        await self._reload()
         now_s = self._clock.now().timestamp()
         touched, self._touched = self._touched, set()
+        if not self._reload_s - LONGEST_SLEEP_S <= now_s < self._reload_s:  # also after a clock that was put back
+            self._reload_s = now_s + LONGEST_SLEEP_S
+            await self._reload()
         due = [
             schedule_id
             for schedule_id in self._known
@@ -93,8 +104,8 @@ class Scheduler:
             steps = [
                 self._database.write(partial(self._tick, schedule_id=schedule_id, now_s=now_s)) for schedule_id in due
             ]
-            for schedule_id, ticked in zip(due, await asyncio.gather(*steps), strict=True):
-                self._note(schedule_id, ticked)
+            for schedule_id, ticked in zip(due, await asyncio.gather(*steps, return_exceptions=True), strict=True):
+                self._note(schedule_id, self._survived(schedule_id, ticked, now_s))
         if due or touched:
             self._started.wake_work()
             for work_id in await self._store.works_to_cancel():
@@ -110,18 +121,23 @@ class Scheduler:
 
     async def _run(self) -> None:
         while True:
+            self._awake.clear()
+            touched = set(self._touched)
             try:
                 sleep_s = await self.step()
             except PlatformError as error:  # the disk is full, say: what is due stays due
                 log.error("schedules wait", extra={"reason": error.detail})
+                self._touched |= touched
                 sleep_s = _AFTER_FAULT_S
-            if not self._touched:
-                timer = asyncio.get_running_loop().call_later(sleep_s, self._awake.set)
-                try:
-                    await self._awake.wait()
-                finally:
-                    timer.cancel()
-            self._awake.clear()
+            except Exception:  # a fault of ours: ticks must not stop with it
+                log.exception("schedules wait after a fault")
+                self._touched |= touched
+                sleep_s = _AFTER_FAULT_S
+            timer = asyncio.get_running_loop().call_later(sleep_s, self._awake.set)
+            try:
+                await self._awake.wait()
+            finally:
+                timer.cancel()
 
     async def _reload(self) -> None:
         """Read what there is: another process may have made a schedule, or changed one."""
@@ -140,6 +156,16 @@ class Scheduler:
 
     def _tick(self, connection: sqlite3.Connection, *, schedule_id: str, now_s: float) -> Ticked:
         return self._steps.tick(connection, schedule_id, now_s)
+
+    def _survived(self, schedule_id: str, ticked: Ticked | BaseException, now_s: float) -> Ticked:
+        """One schedule that cannot be read, on a machine without its zone, say, does not stop the others."""
+        if isinstance(ticked, InvalidOption):
+            log.error("schedule cannot tick", extra={"schedule": schedule_id, "reason": ticked.detail})
+            return Ticked(wake_s=now_s + _UNREADABLE_S, expected_s=None)
+        if isinstance(ticked, BaseException):
+            self._wakes.pop(schedule_id, None)
+            raise ticked
+        return ticked
 
     def _note(self, schedule_id: str, ticked: Ticked) -> None:
         record = self._known[schedule_id]

@@ -205,7 +205,10 @@ class Schedules:
         """Its next ticks in its own zone; none while it is paused."""
         if record.is_paused:
             return []
-        ticks = Ticks(record.schedule)
+        try:
+            ticks = Ticks(record.schedule)
+        except InvalidOption:  # this machine does not know its zone any more
+            return []
         after_s = max(self._now_s(), record.cursor_s)
         return [shown(tick_s, ticks.zone) for tick_s in islice(ticks.after(after_s), count)]
 

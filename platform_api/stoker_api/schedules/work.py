@@ -23,9 +23,15 @@ _KEPT: Final = 4096
 
 
 @lru_cache(maxsize=_KEPT)
+def schedule_from(schedule_json: str) -> Schedule:
+    """A schedule as it is kept, read once."""
+    return schedule_from_json(json.loads(schedule_json))
+
+
+@lru_cache(maxsize=_KEPT)
 def ticks_of(schedule_json: str) -> tuple[Schedule, Ticks]:
-    """A schedule as it is kept, read and parsed once."""
-    schedule = schedule_from_json(json.loads(schedule_json))
+    """The same with its ticks; raises ``InvalidOption`` where this machine does not know its zone."""
+    schedule = schedule_from(schedule_json)
     return schedule, Ticks(schedule)
 
 

@@ -75,6 +75,9 @@ class Deliverer:
             except PlatformError as error:  # the disk is full, say: what is due stays due
                 log.error("webhooks wait", extra={"reason": error.detail})
                 sleep_s = _AFTER_FAULT_S
+            except Exception:  # a fault of ours: deliveries must not stop with it
+                log.exception("webhooks wait after a fault")
+                sleep_s = _AFTER_FAULT_S
             timer = asyncio.get_running_loop().call_later(sleep_s, self._awake.set)
             try:
                 await self._awake.wait()  # not by wait_for, which may swallow a cancellation that comes with the event

@@ -319,3 +319,26 @@ async def test_a_failed_run_and_a_late_one_are_told(tmp_path: Path) -> None:
             ]
         )
     assert events == ["schedule.run_late", "schedule.run_failed"]
+
+
+async def test_a_schedule_that_this_machine_cannot_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    async with rig(tmp_path / "work.db") as at:
+        await at.schedules.create("default", "lost", "f", Cron("@hourly", timezone="Asia/Kolkata"))
+        await at.make(Every(hours=1))
+        await at.database.write(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE schedules SET schedule_json = replace(schedule_json, 'Asia/Kolkata', 'Asia/Gone')"
+                )
+                and None
+            )
+        )
+        at.scheduler.touch("")
+        for _ in range(3):
+            await at.forward(HOUR_S)
+            for job_id, _ in await at.jobs():
+                await at.end(job_id)
+        assert len(await at.jobs()) == 3
+        found = await at.schedules.get("default", "lost")
+        assert found.name == "lost"
+        await at.schedules.delete(found)

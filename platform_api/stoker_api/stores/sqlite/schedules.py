@@ -12,7 +12,7 @@ from typing import Any, Final
 from stoker.errors import Conflict, NotFound
 from stoker.schedule import schedule_to_json
 from stoker_api.schedules.records import Origin, RunKind, RunRecord, RunState, ScheduleRecord, Target
-from stoker_api.schedules.work import ticks_of
+from stoker_api.schedules.work import schedule_from
 from stoker_api.stores.sqlite.database import Database, statements
 
 SQL: Final = {name: text.rstrip().rstrip(";") for name, text in statements("schedules").items()}
@@ -88,7 +88,6 @@ class SqliteScheduleStore:
 
 def schedule_of(row: tuple[Any, ...]) -> ScheduleRecord:
     """A row of a schedule."""
-    schedule, _ = ticks_of(row[5])
     target = json.loads(row[6])
     return ScheduleRecord(
         id=row[0],
@@ -96,7 +95,7 @@ def schedule_of(row: tuple[Any, ...]) -> ScheduleRecord:
         name=row[2],
         origin=Origin(row[3]),
         function=row[4],
-        schedule=schedule,
+        schedule=schedule_from(row[5]),
         target=Target(**target),
         webhook_ids=tuple(json.loads(row[7])),
         is_paused=bool(row[8]),
