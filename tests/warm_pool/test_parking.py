@@ -25,7 +25,7 @@ def bundles() -> Bundles:
 @pytest.fixture
 def forecast() -> FakeForecast:
     known = FakeForecast()
-    known.rates = {F: 0.001, G: 0.001}  # a price of 600 s in the fake: worth parking, by ten times 0.6
+    known.rates = {F: 0.001, G: 0.001}  # at a price of 600 s, as the fake has it, worth host memory
     return known
 
 
@@ -103,7 +103,7 @@ async def test_a_window_wakes_a_parked_replica_ahead_of_the_call(bundles: Bundle
 
 async def test_what_is_not_worth_host_memory_leaves(bundles: Bundles, forecast: FakeForecast) -> None:
     backend, f, g = backend_of(), gpu_plan(bundles), gpu_plan(bundles, "g")
-    forecast.rates[F] = 0.0001
+    forecast.rates[F] = 0.00005
     async with fake_pool(backend, forecast=forecast) as (pool, timers):
         await served(pool, timers, backend, f)
         await served(pool, timers, backend, g)

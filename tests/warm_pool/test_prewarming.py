@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 
 import pytest
 from tests.support.fake_backend import FakeBackend, cpu_of
 from tests.support.fake_forecast import FakeForecast
 from tests.support.manual_timers import ManualTimers
-from tests.support.pool_rig import Bundles, fake_pool, submit
+from tests.support.pool_rig import Bundles, MemoryLearned, fake_pool, submit
 
 from stoker.errors import StartFailed
 from stoker.options import Scaling
+from stoker_pool.pool import Pool
+from stoker_pool.settings import PoolSettings
 
 ADAPTIVE = {"keep_alive_s": "adaptive"}
 F = "default/f"
@@ -174,6 +177,44 @@ async def test_a_forecast_that_breaks_costs_its_windows_and_no_call(bundles: Bun
         backend.answer_all()
         await timers.advance(5)
         assert call.done()
+        assert backend.alive() == []
+
+
+class SteppedClock:
+    """A wall clock that somebody sets, beside a monotonic one that nobody does."""
+
+    def __init__(self, timers: ManualTimers) -> None:
+        self._clock = timers.clock
+        self.ahead = timedelta()
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
+
+    def now(self) -> datetime:
+        return self._clock.now() + self.ahead
+
+
+@pytest.mark.parametrize("hours", [-24 * 400, -1, 1, 24 * 400], ids=lambda hours: f"{hours} h")
+async def test_a_wall_clock_that_is_set_costs_no_call_and_starts_nothing_over_and_over(
+    bundles: Bundles, hours: int
+) -> None:
+    timers, backend, plan = ManualTimers(), FakeBackend(), named(bundles)
+    clock = SteppedClock(timers)
+    settings = PoolSettings(memory_sample_s=None)
+    async with Pool(backend, clock=clock, learned=MemoryLearned(), settings=settings, timers=timers) as pool:
+        cold = 0
+        for step in range(120):
+            if step == 60:
+                clock.ahead = timedelta(hours=hours)
+            call = submit(pool, plan)
+            await timers.advance(0.5)
+            backend.answer_all()
+            await timers.advance(29.5)
+            cold += call.result().is_cold
+        assert cold <= 12
+        assert len(backend.orders) <= 121
+        clock.ahead = timedelta()
+        await timers.advance(24 * 3600)
         assert backend.alive() == []
 
 

@@ -12,13 +12,12 @@ from functools import partial
 
 from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.forecast.account import ColdStart
+from stoker_pool.forecast.levels import thresholds
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool_parts import PoolParts
 from stoker_pool.replica import Replica
 
-HOST_IS_CHEAPER = 10.0
-"""A second in host memory costs so much less than one on a device."""
 WARM_UP_S = 300.0
 """How long what a warm-up made ready waits for its call where no fixed keep-alive says so."""
 
@@ -91,7 +90,7 @@ class RevisionWarmth:
         if scaling.keep_alive_s != ADAPTIVE or live is None or not live.parks or not replica.is_on_gpu:
             return False
         price_s = self._parts.warmth.forecast.price_s(self.function)
-        return self.next_use_per_s(scaling) * price_s * HOST_IS_CHEAPER >= 1.0
+        return self.next_use_per_s(scaling) >= thresholds(price_s)[1]
 
     def note_warm_up(self, scaling: Scaling) -> None:
         """Somebody made replicas ready by hand: they wait for what comes."""

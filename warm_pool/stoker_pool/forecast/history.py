@@ -21,6 +21,8 @@ BURST_S: Final = 15.0
 """Calls closer than this are one burst: a replica that just answered is never let go within it."""
 SESSION_GAP_S: Final = 900.0
 """A longer gap begins a new stretch of use."""
+CLOCK_SET_S: Final = 300.0
+"""A call that is earlier than the last one by more came after somebody set the clock back; by less, it came late."""
 HALF_LIVES_S: Final = (600.0, 3600.0, 28800.0, 172800.0)
 """Over how long the four call rates look back."""
 HISTOGRAM_BINS: Final = 104
@@ -104,6 +106,8 @@ class FunctionHistory:
         """Calls at ``at_s``; answers the gap that they ended, or None inside a burst or for a time already passed."""
         self.calls += count
         gap_s = at_s - self.last_s
+        if gap_s < -CLOCK_SET_S:
+            self._set_back(at_s)
         if gap_s <= 0.0:
             return None
         self.last_s = at_s
@@ -118,6 +122,12 @@ class FunctionHistory:
         self._decay(gap_s)
         self._mark(at_s)
         return gap_s
+
+    def _set_back(self, at_s: float) -> None:
+        """What was learned stays, and ages count from here: else nothing is expected until the clock is there again."""
+        self.last_s = at_s
+        self.first_s, self.session_s = min(self.first_s, at_s), min(self.session_s, at_s)
+        self.swept_s = 0.0
 
     def spans(self, at_s: float) -> tuple[float, float, float]:
         """Hours, days and weeks over which the three clocks have been watched, as far as they are remembered."""
