@@ -116,6 +116,15 @@ def test_a_function_runs_with_its_own_packages_and_variables(platform: ServedPla
         assert http.post("/f/spell", json={"number": 42, "language": "fr"}).json() == "quarante-deux"
 
 
+def test_a_job_says_how_far_it_is(platform: ServedPlatform) -> None:
+    deploy(platform, "08_job_with_progress.py")
+    job = platform.cli("call", "count_primes", "below=100000", "--async").stdout.strip()
+    assert platform.cli("jobs", "result", job).stdout.strip() == "9592"
+    events = platform.cli("jobs", "events", job).stdout
+    assert "100%" in events
+    assert "candidates left" in events
+
+
 def test_a_webhook_receiver_believes_the_platform_and_nobody_else(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

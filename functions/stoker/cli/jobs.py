@@ -119,14 +119,14 @@ def result(job_id: str, wait_s: float | None, output: Path | None, as_json: bool
 @jobs.command(epilog=examples("stoker jobs events job_01jd…", "stoker jobs events job_01jd… --no-follow --json"))
 @click.argument("job_id", metavar="JOB")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Only what came behind this event.")
-@click.option("--follow/--no-follow", default=True, help="Go on until it ends.")
+@click.option("--no-follow", is_flag=True, help="Only what there is now.")
 @json_option
-def events(job_id: str, after: int, follow: bool, as_json: bool) -> None:
+def events(job_id: str, after: int, no_follow: bool, as_json: bool) -> None:
     """Print what happens to JOB: states, progress, printed lines."""
     from stoker.job import Job
 
     with platform() as client:
-        for event in Job(client, job_id).events(after, follow=follow):
+        for event in Job(client, job_id).events(after, follow=not no_follow):
             click.echo(json.dumps(event) if as_json else event_line(event))
 
 
