@@ -201,6 +201,8 @@ class RevisionPool:
         return self.dispatcher.demand().idle_since_s is None
 
     def candidates(self, *, for_calls: bool = True) -> list[Candidate]:
+        if not self.replicas.members:
+            return []
         kept = self.min_replicas
         if not for_calls:
             kept = max(kept, self._warm_ups.wanted, int(self.warmth.is_certain(self._scaling)))
@@ -218,8 +220,8 @@ class RevisionPool:
         return self.warmth.next_use_per_s(self._scaling)
 
     def promised(self) -> list[Need]:
-        missing = max(self.min_replicas - self.live_count, 0)
-        return [need_of(self._plan, self._parts.learned)] * missing
+        missing = self.min_replicas - self.live_count if self.min_replicas else 0
+        return [need_of(self._plan, self._parts.learned)] * max(missing, 0)
 
     def leaving_ids(self) -> list[str]:
         members = self.replicas.members.values()
