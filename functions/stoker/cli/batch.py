@@ -198,12 +198,16 @@ def cancel(batch_id: str, as_json: bool) -> None:
 @click.argument("batch_id", metavar="ID")
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-def fetch(batch_id: str, output: Path, overwrite: bool) -> None:
+@json_option
+def fetch(batch_id: str, output: Path, overwrite: bool, as_json: bool) -> None:
     """Bring a kept output to the folder OUTPUT, whole or not at all."""
     from stoker.batch_run import BatchRun
 
     with platform() as client:
         manifest = BatchRun(client, batch_id).fetch(output, overwrite=overwrite)
+    if as_json:
+        print_json(manifest)
+        return
     note(f"{manifest['succeeded']:,} results and {manifest['failed']:,} failures in {output}")
 
 
