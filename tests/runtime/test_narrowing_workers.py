@@ -12,7 +12,7 @@ from tests.support.narrowing_worker import NarrowingWorker
 
 from stoker.errors import FunctionError
 from stoker.options import Batch
-from stoker_runtime import batch_run
+from stoker_runtime import batch_run, execution
 
 
 class Load:
@@ -21,7 +21,8 @@ class Load:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, bad_share: float) -> None:
         self.rig = Rig(batch=Batch(max_batch_size=32))
         self.clock = self.rig.loop.clock
-        monkeypatch.setattr(batch_run, "monotonic_ns", lambda: int(self.clock.monotonic_s() * 1e9))
+        for module in (batch_run, execution):
+            monkeypatch.setattr(module, "monotonic_ns", lambda: int(self.clock.monotonic_s() * 1e9))
         self._chance, self._bad_share, self._asked = random.Random(5), bad_share, 0
         self._worker = NarrowingWorker(self.rig.replica(), self._check)
 
