@@ -39,7 +39,7 @@ import os
 def work(n, path):
     with open(os.path.join(path, "runs"), "a") as runs:
         runs.write(f"{n}\\n")
-    os.close(os.open(os.path.join(path, f"effect-{n}"), os.O_CREAT | os.O_WRONLY, 0o666))
+    os.close(os.open(os.path.join(path, f"effect-{n}"), os.O_CREAT | os.O_RDONLY, 0o666))
     return n * n
 """
 

@@ -180,7 +180,10 @@ CALLS: Final[list[BadCall]] = [
     _header("Stoker-Method", "nothing_here", 400, 404, 422),
     _header("Stoker-Method", "__init__", 400, 404, 422),
     _header("Stoker-Method", "a.b"),
-    _header("Prefer", "respond-async", 400),
+    _header("Prefer", "respond-async, wait=never", 400),
+    _header("Prefer", "respond-async, wait=" + "9" * 400, 400),
+    _header("Idempotency-Key", "a b", 400),
+    _header("Idempotency-Key", "\xb2", 400),
     # ---- methods
     *(_path("/f/echo", 405, method=method) for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")),
     _path("/f/echo", 400, 405, method="BREW"),
