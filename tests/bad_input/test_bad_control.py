@@ -28,11 +28,32 @@ FIELDS: Final[dict[tuple[str, str], dict[str, object]]] = {
     ("POST", "/v1/functions/echo/warmup"): {"replicas": 1},
     ("POST", "/v1/tokens"): {"name": "a", "scopes": ["invoke"], "namespaces": ["a"], "expires_in_s": 1},
     ("PUT", "/v1/secrets/JUNK"): {"value": "x"},
+    ("POST", "/v1/schedules"): {
+        "name": "junk",
+        "function": "echo",
+        "cron": "@daily",
+        "timezone": "UTC",
+        "arguments": {},
+        "method": "m",
+        "start": "2026-01-01",
+        "end": "2099-01-01",
+        "jitter_s": 1,
+        "overlap": "skip",
+        "misfire": "skip",
+        "misfire_grace_s": 1,
+        "late_after_s": 1,
+        "batch": {"input": "x"},
+        "webhooks": [],
+        "paused": True,
+        "ref": "1",
+    },
+    ("POST", "/v1/webhooks"): {"url": "https://example.com/", "events": ["*"], "description": "x"},
     ("POST", "/v1/environments"): {"python_packages": [], "preload": [], "env": {}, "files": []},
 }
 OPTIONS: Final = [
     "namespace", "environment", "gpu", "cpu", "memory_mib", "batch", "scaling", "concurrency", "timeout_s", "retries",
     "startup_timeout_s", "max_queue_depth", "secrets", "env", "labels", "warmup", "idempotent", "coalesce",
+    "schedule",
 ]  # fmt: skip
 NESTED: Final = {
     "batch": "max_batch_size batch_timeout_ms max_batch_cost cost_fn latency_target_ms isolate_errors",
@@ -57,6 +78,11 @@ ROUTES: Final = [
     "POST /v1/functions/{}/retry", "GET /v1/functions/{}/logs", "DELETE /v1/tokens/{}", "PUT /v1/secrets/{}",
     "DELETE /v1/secrets/{}", "GET /v1/models/{}", "GET /v2/models/{}", "GET /v2/models/{}/ready",
     "GET /v2/models/echo/versions/{}", "POST /v2/repository/models/{}/load", "POST /v2/repository/models/{}/unload",
+    "GET /v1/schedules/{}", "PATCH /v1/schedules/{}", "DELETE /v1/schedules/{}", "POST /v1/schedules/{}/pause",
+    "POST /v1/schedules/{}/resume", "POST /v1/schedules/{}/run", "POST /v1/schedules/{}/backfill",
+    "GET /v1/schedules/{}/runs", "GET /v1/webhooks/{}", "PATCH /v1/webhooks/{}", "DELETE /v1/webhooks/{}",
+    "POST /v1/webhooks/{}/rotate", "POST /v1/webhooks/{}/test", "GET /v1/webhooks/{}/deliveries",
+    "GET /v1/webhooks/deliveries/{}", "POST /v1/webhooks/deliveries/{}/redeliver",
     "GET /v1/{}", "POST /{}", "GET /n/{}/f/echo",
 ]  # fmt: skip
 
