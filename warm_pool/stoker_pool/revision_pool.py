@@ -34,9 +34,10 @@ from stoker_runtime.wake_timer import TimerHandle
 _STARTS_TRIED: Final = 3
 _KILL_S: Final = 2.0
 _LIVE: Final = (ReplicaState.STARTING, ReplicaState.WAKING, ReplicaState.READY)
+_NO_WINDOWS: Final[tuple[Windows, float]] = ((), 0.0)
 _NAMED_S: Final = 60.0
 """Keep-alive of a retired revision that is called by its number, where a forecast says it for the others."""
-_NEXT_S, SOON_S, _LATER_S = 0.05, 1.0, 10.0
+NEXT_S, SOON_S, _LATER_S = 0.05, 1.0, 10.0
 """A forecast hears of a call's arrival and of its end after so long; where it decides nothing, after the last."""
 _PREWARM_PAUSE_S: Final = 60.0
 """Nothing starts ahead of calls for so long after a start failed (callers need the tries that are left), nor after an
@@ -278,7 +279,10 @@ class RevisionPool:
         demand = self.dispatcher.demand()
         idle_s = None if demand.idle_since_s is None else max(now_s - max(demand.idle_since_s, self._touched_s), 0.0)
         self.warmth.note_arrivals(self.dispatcher.arrivals.take(), idle_s, demand.mean_duration_s)
-        windows, now_unix_s = ((), 0.0) if idle_s is None else self._windows()
+        members = [replica for replica in self.replicas.members.values() if replica.state in _LIVE]
+        windows, now_unix_s = _NO_WINDOWS
+        if idle_s is not None:
+            windows, now_unix_s = self.warmth.windows(self._scaling, members, is_retired=self.is_retired)
         ready_since_s = min((replica.since_s for replica in self.replicas.ready()), default=now_s)
         return ScalerView(
             demand=demand,
@@ -290,17 +294,13 @@ class RevisionPool:
             warm_up=self._warm_ups.wanted,
             windows=windows,
             now_unix_s=now_unix_s,
+            least_away_s=self._parts.settings.least_away_s,
         )
-
-    def _windows(self) -> tuple[Windows, float]:
-        members = (replica for replica in self.replicas.members.values() if replica.state in _LIVE)
-        return self.warmth.windows(self._scaling, members, is_retired=self.is_retired)
 
     def _limits(self) -> Limits:
         scaling = self._scaling
         is_leaving = self.is_retired and not self._is_named
         if isinstance(scaling.keep_alive_s, str):
-            assert scaling.keep_alive_s == ADAPTIVE
             keep_alive_s = _NAMED_S if self.is_retired else 0.0
             self._is_drained_at_once = is_leaving
         else:
@@ -365,7 +365,7 @@ class RevisionPool:
 
     def _on_arrival(self) -> None:
         """The first calls for a second: the forecast hears of them, but not before they are on their way."""
-        self._look_in(_NEXT_S if self._scaling.keep_alive_s == ADAPTIVE else _LATER_S)
+        self._look_in(NEXT_S if self._scaling.keep_alive_s == ADAPTIVE else _LATER_S)
 
     def _look_in(self, seconds: float) -> None:
         """Reconcile in so many seconds at the latest."""

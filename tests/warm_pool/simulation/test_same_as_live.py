@@ -27,8 +27,8 @@ from stoker_pool.simulation.trace import Row, Trace, trace_of
 
 Move = tuple[str, str, float]
 LOAD_S = 4.0
-TOLERANCE_S = 1.1
-"""The pool looks at the latest a second after the last call has ended, the simulator just then."""
+TOLERANCE_S = 0.1
+"""Turns of the loop, and times told as floats."""
 UNIX_S = 1_767_225_600.0 + 1000.0
 """What the virtual clock says when a test begins: 2026 in UTC, and 1000 s that have passed."""
 
@@ -86,7 +86,7 @@ class TimedBackend(FakeBackend):
 
 async def live_moves(trace: Trace, forecast: Forecast, bundles: Bundles) -> list[Move]:
     backend = TimedBackend()
-    async with fake_pool(backend, forecast=forecast) as (pool, timers):
+    async with fake_pool(backend, forecast=forecast, least_away_s=0.0) as (pool, timers):
         backend.timers = timers
         plans = {function: plan_of(bundles, function) for function in trace.functions}
         for plan in plans.values():
@@ -138,7 +138,7 @@ def bursts(name: str, seed: int) -> list[Row]:
     chance, rows, at_s = random.Random(seed), [], 20.0
     while at_s < 5000.0:
         for _ in range(chance.randint(1, 4)):
-            rows.append((f"default/{name}", UNIX_S + at_s, chance.randint(1, 3), 2.0))
+            rows.append((f"default/{name}", UNIX_S + at_s, chance.randint(1, 3), 2.3))
             at_s += chance.choice((7.0, 15.0, 33.0))
         at_s += chance.choice((60.0, 150.0, 300.0, 900.0))
     return rows

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from stoker_pool.forecast.policy import Windows
-from stoker_pool.revision_pool import SOON_S
+from stoker_pool.revision_pool import NEXT_S, SOON_S
 from stoker_pool.scaler import Peaks
 from stoker_pool.simulation import single_replica
 from stoker_pool.simulation.tally import Tally
@@ -103,6 +103,7 @@ class _Function:
     windows: Windows | None = None
     """As last said; None: something has happened since."""
     asked_s: float = 0.0
+    look_s: float = 0.0
 
 
 class Engine:
@@ -175,7 +176,7 @@ class Engine:
             if not function.by_call:
                 function.by_call = True
                 self.tally.prewarm_used(owner, at_s)
-            self._execute(owner, function, at_s, duration_s)
+            self._execute(owner, function, at_s, duration_s, at_s + NEXT_S)
             return
         self.tally.cold(owner, at_s, count)
         function.held.append((at_s, count, duration_s))
@@ -185,7 +186,8 @@ class Engine:
             if decision.desired > 0:
                 self._start(owner, function, at_s, for_call=True)
 
-    def _execute(self, owner: int, function: _Function, at_s: float, duration_s: float) -> None:
+    def _execute(self, owner: int, function: _Function, at_s: float, duration_s: float, looked_s: float) -> None:
+        """The pool looks at ``looked_s``, and then each second until it finds the function idle."""
         end_s = at_s + duration_s
         busy_until_s = function.busy_until_s
         if end_s > busy_until_s:
@@ -193,12 +195,13 @@ class Engine:
             function.busy_until_s = end_s
         function.version += 1
         idle_s = function.idle_from_s = function.busy_until_s
-        look_s = idle_s + SOON_S
+        look_s = looked_s + max(math.ceil((idle_s - looked_s) / SOON_S), 0) * SOON_S
         if self._room is None:
             # what comes before the pool looks leaves it nothing to decide
             if not (self._replay.skips_ahead and self._upcoming_s[owner] <= look_s):
                 self._push(look_s, _LOOK, owner, function)
             return
+        function.look_s = look_s
         self._room.set_busy(owner, True, at_s)
         if idle_s <= at_s:
             self._become_idle(owner, function, at_s)
@@ -225,7 +228,7 @@ class Engine:
         self._room.set_busy(owner, False, at_s)
         self._serve_line(at_s)
         if function.is_loaded:
-            self._push(at_s + SOON_S, _LOOK, owner, function)
+            self._push(max(function.look_s, at_s), _LOOK, owner, function)
 
     def _look(self, owner: int, function: _Function, at_s: float) -> None:
         """The pool looks a moment after the last call has ended."""
@@ -247,7 +250,7 @@ class Engine:
             if function.is_from_host:
                 self.tally.host_start(owner, arrived_s)
             function.busy_until_s = max(function.busy_until_s, at_s)
-            self._execute(owner, function, at_s, duration_s)
+            self._execute(owner, function, at_s, duration_s, at_s + SOON_S)
 
     def _check(self, owner: int, function: _Function, at_s: float) -> None:
         """Idle, or not there: should it be there, and when is the next time to ask?"""
