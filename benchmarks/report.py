@@ -23,12 +23,20 @@ rivals interleaved, and are medians; compare within a table, not between machine
 """
 
 
+def source_of(name: str) -> Path:
+    """The module of a benchmark; of a folder, the one that runs it whole."""
+    place = FOLDER / name.replace(".", "/")
+    return place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+
+
 def tables(name: str, rows: Sequence[Mapping[str, object]]) -> str:
     """One table, or one for each value of the column `table` under the first line of the function of that name."""
     if "table" not in rows[0]:
         return markdown(rows)
-    tree = ast.parse((FOLDER / f"{name}.py").read_text())
-    about = {node.name: ast.get_docstring(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    source = source_of(name)
+    files = source.parent.glob("*.py") if source.stem == "__main__" else [source]
+    nodes = [node for file in files for node in ast.parse(file.read_text()).body]
+    about = {node.name: ast.get_docstring(node) for node in nodes if isinstance(node, ast.FunctionDef)}
     parts = []
     for table in dict.fromkeys(str(row["table"]) for row in rows):
         own = [{key: row[key] for key in row if key != "table"} for row in rows if row["table"] == table]
@@ -41,7 +49,7 @@ def section(name: str, document: Mapping[str, object]) -> str:
     rows, machine = document["rows"], document["machine"]
     assert isinstance(rows, list)
     assert isinstance(machine, dict)
-    source = (FOLDER / f"{name}.py").read_text()
+    source = source_of(name).read_text()
     about = (ast.get_docstring(ast.parse(source)) or name).split("\n\n")[0].replace("\n", " ")
     place = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}"
     where = f"{document['date']}, {place}, Python {machine['python']}, GPU: {machine['gpu']}."

@@ -5,7 +5,7 @@ the adaptive one, and both get the same calls. Whether a call was cold is what i
 from `GET /v1/pool`, asked 20 times a second. The simulator replays the calls at the instants at which they were sent,
 with the load time that the platform showed.
 
-    python -m benchmarks.prewarming.live [--minutes 3] [--seed 1]
+    python -m benchmarks.prewarming.live [--minutes 3] [--seed 1] [--short]
 """
 
 from __future__ import annotations
@@ -148,8 +148,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--short", action="store_true", help="one minute")
     args = parser.parse_args()
-    seconds = args.minutes * 60
+    seconds = 60.0 if args.short else args.minutes * 60
     todo = calls(seconds, args.seed)
     with stoker_platform({"first": "def first(x):\n    return x\n"}, {}) as platform:
         base = platform["first"]
@@ -167,7 +168,7 @@ def main() -> None:
         row("adaptive", adaptive(PRICE_S), kinds["adaptive"], seconds),
     ]
     print(markdown(rows))
-    write_results("prewarming_live", rows)
+    write_results("prewarming.live", rows)
 
 
 if __name__ == "__main__":
