@@ -247,6 +247,7 @@ class Platform:
         )
         opened = await self._stack.enter_async_context(jobs)
         self._line_sinks.append(opened.lines.on_lines)
+        self.metrics.register(opened.tallies)
         self.gateway.jobs = InvocationDesk(opened, self.webhooks.checked_targets)
         return opened
 

@@ -39,6 +39,7 @@ async def _adopt(rooms: RunnerRooms, record: JobRecord) -> None:
     reason = problem_json(lost("the platform was lost while the job ran"), record)
     may_run_again = rooms.allowance(record).is_repeatable or record.state is JobState.STARTING
     if may_run_again and record.run < _MOST_RUNS:
+        rooms.tallies.note_put_back(record)
         await rooms.runs.put_back(
             record.runner,
             record.id,
@@ -50,4 +51,6 @@ async def _adopt(rooms: RunnerRooms, record: JobRecord) -> None:
         )
         return
     end = JobEnd(state=JobState.FAILED, problem_json=reason)
-    await rooms.runs.end(record.runner, record.id, record.run, end, rooms.now_s())
+    ended = await rooms.runs.end(record.runner, record.id, record.run, end, rooms.now_s())
+    if ended is not None:
+        rooms.tallies.note_end(ended)

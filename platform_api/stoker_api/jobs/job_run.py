@@ -157,12 +157,15 @@ class JobRun:
             _, ended = await asyncio.gather(self._write_events(events), ending)
         else:
             ended = await ending
-        if ended is None:
+        if ended is not None:
+            rooms.tallies.note_end(ended)
+        else:
             log.info("a run that counts no more has ended", extra={"job": record.id, "run": record.run})
             if end.result_blob is not None:
                 await rooms.payloads.remove([end.result_blob])
 
     async def _put_back(self, not_before_s: float, counts: bool, reason: str) -> None:
+        self._rooms.tallies.note_put_back(self.record)
         await self._rooms.runs.put_back(
             self._runner,
             self.record.id,

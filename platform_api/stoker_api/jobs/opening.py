@@ -20,6 +20,7 @@ from stoker_api.jobs.run_lines import Fence, RunLines
 from stoker_api.jobs.runner import JobRunner
 from stoker_api.jobs.service import Jobs, OnTerminal
 from stoker_api.jobs.settings import JobSettings
+from stoker_api.jobs.tallies import JobTallies
 from stoker_api.registry import Registry
 from stoker_api.stores.sqlite.database import Database
 from stoker_api.stores.sqlite.job_store import SqliteJobStore
@@ -52,6 +53,7 @@ async def open_jobs(
         payloads=payloads,
         hub=hub,
         lines=lines,
+        tallies=JobTallies(),
         clock=clock,
         settings=settings,
     )

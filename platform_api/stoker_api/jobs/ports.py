@@ -77,6 +77,10 @@ class JobStore(Protocol):
         """Queue an ended job again, with another body if ``edit`` has one."""
         ...
 
+    async def open_jobs(self) -> dict[tuple[str, str, str], int]:
+        """How many have not ended, by namespace, function and state."""
+        ...
+
 
 class RunStore(Protocol):
     """Keeps jobs: for those who run them."""

@@ -15,6 +15,7 @@ from stoker_api.jobs.ports import JobStore, RunStore
 from stoker_api.jobs.records import JobRecord
 from stoker_api.jobs.run_lines import RunLines
 from stoker_api.jobs.settings import JobSettings
+from stoker_api.jobs.tallies import JobTallies
 from stoker_api.jobs.verdicts import Allowance, allowance
 from stoker_runtime.clock import Clock
 
@@ -30,6 +31,7 @@ class RunnerRooms:
     payloads: Payloads
     hub: EventHub
     lines: RunLines
+    tallies: JobTallies
     clock: Clock
     settings: JobSettings
 

@@ -175,6 +175,8 @@ class JobRunner:
         if await take_over(self._rooms, self.id, now_s):
             self._woken.set()
         expired = await self._rooms.runs.expire(now_s, EXPIRED_JSON, _MOST_PER_LOOK)
+        for record in expired:
+            self._rooms.tallies.note_end(record)
         self._rooms.hub.tell([record.id for record in expired])
 
     async def _renew(self) -> float:

@@ -40,6 +40,7 @@ class Jobs:
         self._runner = runner
         self.janitor = janitor
         self.lines = rooms.lines
+        self.tallies = rooms.tallies
         self.events = rooms.hub
         """Says that something happened to a job; what it was is read by ``follow``."""
         self.on_terminal = on_terminal
@@ -81,6 +82,7 @@ class Jobs:
             await self._unplace(stored)
             raise
         if is_new:
+            self.tallies.note_submit(record)
             self._runner.wake_for(record.namespace, record.function)
         else:
             await self._unplace(stored)
@@ -106,10 +108,15 @@ class Jobs:
         """End it wherever it is; raises ``Conflict`` where it has ended."""
         record = await self._store.cancel(job_id, self.now_s())
         self._runner.drop(job_id)
+        self.tallies.note_end(record)
         self._told(record)
         return record
 
     # ---- look
+
+    async def count_open(self) -> None:
+        """Have the metrics say how many jobs there are now."""
+        self.tallies.open = await self._store.open_jobs()
 
     async def get(self, job_id: str) -> JobRecord:
         """The job; raises ``NotFound``."""

@@ -21,6 +21,7 @@ from stoker_api.jobs.run_lines import RunLines
 from stoker_api.jobs.runner import JobRunner
 from stoker_api.jobs.settings import JobSettings
 from stoker_api.jobs.states import JobState
+from stoker_api.jobs.tallies import JobTallies
 from stoker_api.stores.failures import StorageFailed
 from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.job_store import SqliteJobStore
@@ -76,6 +77,7 @@ class Rig:
         self.calls = FakeCalls()
         self.functions = FakeFunctions()
         self.hub = EventHub()
+        self.tallies = JobTallies()
         self.payloads = Payloads(folder)
         self.settings = JobSettings(lease_s=30.0, inline_bytes=100, max_result_bytes=1000, retry_delay_s=0.001)
 
@@ -89,6 +91,7 @@ class Rig:
             payloads=self.payloads,
             hub=self.hub,
             lines=lines,
+            tallies=self.tallies,
             clock=self.clock,
             settings=self.settings,
         )
@@ -144,6 +147,17 @@ async def test_jobs_run_to_their_end_and_tell_the_way(rig: Rig) -> None:
     result = await rig.store.result("job_1")
     assert result is not None
     assert result.body == b"42"
+
+
+async def test_what_becomes_of_jobs_is_counted(rig: Rig) -> None:
+    await rig.submit(1, 2, 3, not_before_s=None)
+    rig.tallies.open = await rig.store.open_jobs()
+    assert rig.tallies.open == {("default", "double", "queued"): 3}
+    async with rig.runner():
+        for number in (1, 2, 3):
+            await rig.until(f"job_{number}", JobState.SUCCEEDED)
+    samples = {(s.name, s.labels.get("state")): s.value for family in rig.tallies.collect() for s in family.samples}
+    assert samples["stoker_jobs_ended_total", "succeeded"] == 3
 
 
 async def test_a_large_result_is_a_file_and_one_too_large_is_a_failure_that_says_so(rig: Rig) -> None:

@@ -118,6 +118,10 @@ class SqliteJobStore:
 
         return await self._database.write(work)
 
+    async def open_jobs(self) -> dict[tuple[str, str, str], int]:
+        rows = await self._database.read(lambda connection: connection.execute(SQL["open_jobs"]).fetchall())
+        return {(namespace, function, state): count for namespace, function, state, count in rows}
+
     # ---- run
 
     async def due_lanes(self, now_s: float) -> list[LaneView]:

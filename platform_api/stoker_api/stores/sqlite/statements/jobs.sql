@@ -161,5 +161,6 @@ SELECT body_blob FROM jobs WHERE body_blob IS NOT NULL
 UNION ALL
 SELECT result_blob FROM jobs WHERE result_blob IS NOT NULL
 
--- name: counts
-SELECT namespace, function, state, COUNT(*) FROM jobs GROUP BY namespace, function, state
+-- name: open_jobs
+SELECT namespace, function, state, COUNT(*) FROM jobs
+WHERE state IN ('queued', 'starting', 'running') GROUP BY namespace, function, state
