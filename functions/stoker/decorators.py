@@ -47,6 +47,7 @@ def function(
     labels: Mapping[str, str] | None = None,
     warmup: object | None = None,
     idempotent: bool = False,
+    max_concurrent_jobs: int | None = None,
     coalesce: bool = False,
     schedule: Schedule | None = None,
 ) -> Callable[[Callable[..., object]], Function]: ...

@@ -222,6 +222,8 @@ class FunctionOptions:
     """An example input (what a call's JSON body would be), run before a replica counts as ready."""
     idempotent: bool = False
     """A call may run twice without harm, so a lost worker's calls are run again."""
+    max_concurrent_jobs: int | None = None
+    """Jobs of this function that may run at once, over all replicas; None: as many as keep every replica busy."""
     coalesce: bool = False
     """Identical calls in flight share one execution."""
     schedule: Schedule | None = None
@@ -238,6 +240,8 @@ class FunctionOptions:
         _number("startup_timeout_s", self.startup_timeout_s, above=0, most=86_400)
         _whole("max_queue_depth", self.max_queue_depth, least=1, most=1_000_000)
         _flag("idempotent", self.idempotent)
+        if self.max_concurrent_jobs is not None:
+            _whole("max_concurrent_jobs", self.max_concurrent_jobs, least=1, most=1_000_000)
         _flag("coalesce", self.coalesce)
         _variables("env", self.env)
         if self.schedule is not None and not isinstance(self.schedule, (Cron, Every)):

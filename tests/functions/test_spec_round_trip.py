@@ -40,6 +40,7 @@ _options = st.builds(
     warmup=st.none() | st.dictionaries(_texts, st.integers(), max_size=2),
     idempotent=st.booleans(),
     coalesce=st.booleans(),
+    max_concurrent_jobs=st.none() | st.integers(1, 100),
 )
 
 

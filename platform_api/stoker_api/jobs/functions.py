@@ -51,7 +51,8 @@ class RegisteredFunctions:
 
 
 def places_of(options: FunctionOptions, max_replicas: int) -> int:
-    """Twice what all replicas can hold, within the function's queue and its own limit on jobs."""
+    """Twice what all replicas can hold, within half of the function's queue and its own limit on jobs."""
     per_replica = options.batch.max_batch_size if options.batch else options.concurrency
     places = max(_LEAST_PLACES, 2 * per_replica * max_replicas)
-    return max(1, min(places, options.max_queue_depth // 2))
+    most = options.max_concurrent_jobs or places
+    return max(1, min(places, most, options.max_queue_depth // 2))

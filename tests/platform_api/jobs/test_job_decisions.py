@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.errors import Conflict, InvalidInput
-from stoker.options import FunctionOptions, Retries
+from stoker.options import Batch, FunctionOptions, Retries
 from stoker_api.control.job_requests import JobDocument, make_cursor, read_cursor, read_states, read_time
 from stoker_api.gateway.async_request import AsyncRequest, read_idempotency_key, read_prefer
 from stoker_api.gateway.refusals import BadRequest
 from stoker_api.ids import ID, new_id
+from stoker_api.jobs.functions import places_of
 from stoker_api.jobs.settings import JobSettings
 from stoker_api.jobs.shares import LaneDemand, shares
 from stoker_api.jobs.states import DEAD, ENDED, MOVES, JobPriority, JobState, check_move
@@ -142,6 +143,14 @@ def test_what_a_job_may_do_is_its_own_word_or_its_functions() -> None:
     assert not allowance(1, options).is_repeatable
     assert not allowance(None, FunctionOptions(name="f")).is_repeatable
     assert not allowance(None, None).is_repeatable
+
+
+def test_a_functions_places_keep_its_replicas_busy_within_its_own_limits() -> None:
+    assert places_of(FunctionOptions(name="f"), 4) == 16
+    assert places_of(FunctionOptions(name="f", batch=Batch(max_batch_size=32)), 4) == 256
+    assert places_of(FunctionOptions(name="f", max_concurrent_jobs=2), 4) == 2
+    assert places_of(FunctionOptions(name="f", max_queue_depth=10), 4) == 5
+    assert places_of(FunctionOptions(name="f", max_queue_depth=1), 4) == 1
 
 
 # ---- ids
