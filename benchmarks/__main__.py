@@ -17,7 +17,7 @@ ON_REQUEST = "peers"
 
 
 def names() -> list[str]:
-    """The benchmarks there are, by the mark that they can be run alone; in a folder, ``folder`` or ``folder.module``."""
+    """What can be run alone, by its mark; in a folder, ``folder`` or ``folder.module``."""
     alone = [path.stem for path in FOLDER.glob("[a-z]*.py") if "write_results(Path(__file__).stem" in path.read_text()]
     inside = [path for path in FOLDER.glob("[a-z]*/*.py") if 'write_results("' in path.read_text()]
     return sorted(alone + [f"{path.parent.name}.{path.stem}".removesuffix(".__main__") for path in inside])
