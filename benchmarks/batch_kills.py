@@ -1,4 +1,4 @@
-"""A batch run whose platform is killed ten times at random: what is lost, doubled or different beside one left in peace.
+"""A batch run whose platform is killed ten times at random: what is lost, doubled or different from one left in peace.
 
 One function over one file of texts, once in peace and once while `kill -9` hits the platform (its workers and zygotes
 die with it) at random points of the run's progress and it is started again on the same data. Both outputs are sorted by

@@ -94,6 +94,7 @@ class FolderOutput:
         if self._is_published():
             self._drop_old()
             return
+        self.check_free()  # another run may have been faster
         with told(self._staging):
             known = {*names, MANIFEST}
             for stray in self._staging.iterdir():

@@ -7,6 +7,7 @@ a task, the run is in a state from which it ends by itself or a person can take 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import shutil
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 _FOR_A_PERSON: Final = (RunBlocked, StorageFailed)
 """What pauses a run: it goes on when somebody has set it right."""
+_AGAIN_AFTER_S: Final = 5.0
 
 
 class _Work:
@@ -175,10 +177,10 @@ class BatchRunner:
         try:
             await self._run(batch_id, work)
         except PlatformError as error:
-            await self._give_up(batch_id, error)
+            await self._give_up(batch_id, work, error)
         except Exception as error:
             log.exception("a batch run broke", extra={"batch": batch_id})
-            await self._give_up(batch_id, error)
+            await self._give_up(batch_id, work, error)
         finally:
             del self._active[batch_id]
             progress = self.progress.pop(batch_id, None)
@@ -236,7 +238,7 @@ class BatchRunner:
         rows = sum(chunk.rows for chunk in chunks)
         await self._save(await self._store.find(record.id), BatchState.SUCCEEDED, is_published=True, rows_total=rows)
 
-    async def _give_up(self, batch_id: str, error: Exception) -> None:
+    async def _give_up(self, batch_id: str, work: _Work, error: Exception) -> None:
         state = BatchState.PAUSED if isinstance(error, _FOR_A_PERSON) else BatchState.FAILED
         progress = self.progress.get(batch_id)
         problem: Json = {"code": "internal", "detail": f"{type(error).__name__}: {error}", "hint": None}
@@ -250,6 +252,8 @@ class BatchRunner:
                 await self._save(record, state, problem=problem)
         except PlatformError:
             log.exception("a batch run's end could not be written", extra={"batch": batch_id})
+            with contextlib.suppress(asyncio.TimeoutError):  # it is taken up again, but not in a hurry
+                await asyncio.wait_for(work.stopping.wait(), _AGAIN_AFTER_S)
 
     async def _save(self, record: BatchRecord, state: BatchState, **changes: object) -> BatchRecord:
         now_s = self._now_s()

@@ -110,6 +110,17 @@ async def test_an_output_that_exists_is_refused_and_replaced_where_asked(rig: Ba
     assert rig.results() == [(0, 200)]
 
 
+async def test_of_two_runs_to_one_output_the_slower_one_is_told(rig: BatchRig) -> None:
+    rig.calls.gate.clear()
+    async with rig.running() as batches:
+        documents = [await batches.create(rig.spec()) for _ in range(2)]
+        await asyncio.wait_for(rig.calls.came.wait(), LIMIT_S)
+        rig.calls.gate.set()
+        records = [await rig.ended(batches, document["id"]) for document in documents]
+    assert sorted(record.state.value for record in records) == ["failed", "succeeded"]
+    assert [record.problem["code"] for record in records if record.problem] == ["output_exists"]
+
+
 async def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(rig: BatchRig) -> None:
     async with rig.running() as batches:
         found = await batches.dry_run(rig.spec())
