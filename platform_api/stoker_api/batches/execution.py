@@ -141,6 +141,7 @@ class BatchExecution:
                 for item in slab:
                     await self._feed_one(item)
         finally:
+            parts.items.is_stopped = True
             await asyncio.wait({coming})
         self.progress.total = number
         await self._in_writer(lambda: parts.open_parts.end_at(number))
@@ -223,7 +224,6 @@ class BatchExecution:
         parts = self._parts
         chunk = await self._in_writer(partial(parts.open_parts.add_and_write, ended))
         while chunk is not None:
-            await self._loop.run_in_executor(self._reader, parts.items.keep)
             await parts.store.add_chunk(chunk)
             await self._in_writer(parts.open_parts.committed)
             self.progress.committed += chunk.rows

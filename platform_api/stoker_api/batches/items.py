@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from stoker.errors import InvalidInput
@@ -40,13 +40,17 @@ class Items:
         self._stream = stream
         self._mapping = mapping
         self._seen = seen
-        self._rows = stream.rows(start)
+        self._start = start
+        self._rows = stream.rows(start if seen is None else 0)
+        self.is_stopped = False
+        """Set from outside: what is under way ends soon."""
 
     def next_slab(self) -> list[Item]:
         """The next ones; empty at the end."""
+        first = self._catch_up()
         slab: list[Item] = []
         size_bytes = 0
-        for row in islice(self._rows, SLAB_ROWS):
+        for row in chain(first, islice(self._rows, SLAB_ROWS)):
             item = self._item(row)
             slab.append(item)
             size_bytes += len(item.body)
@@ -55,11 +59,6 @@ class Items:
         if self._seen is not None:
             self._mark_doubles(slab, self._seen)
         return slab
-
-    def keep(self) -> None:
-        """Make safe what later rows rely on."""
-        if self._seen is not None:
-            self._seen.keep()
 
     def close(self) -> None:
         """Close files."""
@@ -70,6 +69,26 @@ class Items:
     def fraction(self) -> float:
         """How much of the input has been read."""
         return self._stream.fraction()
+
+    def _catch_up(self) -> list[Row]:
+        """Note the keys of rows that are committed; the first row that is not."""
+        if self._seen is None:
+            return []
+        held: list[tuple[int, bytes]] = []
+        for row in self._rows if self._start else ():
+            if self.is_stopped:
+                return []
+            if row.number >= self._start:
+                self._seen.owners(held)
+                self._start = 0
+                return [row]
+            key = self._mapping.key(row.number, row.values)
+            if not isinstance(key, RowProblem):
+                held.append((row.number, key))
+            if len(held) >= SLAB_ROWS:
+                self._seen.owners(held)
+                held.clear()
+        return []
 
     def _item(self, row: Row) -> Item:
         key = self._mapping.key(row.number, row.values)
