@@ -138,6 +138,8 @@ class _WatchedInvocation(Invocation):
 
     __slots__ = ("_state", "on_event", "was_sent")
 
+    interrupts = True
+
     def __init__(self, body: bytes, content_type: str, on_done: Callable[[Invocation], None], **rest: Any) -> None:
         self.on_event: OnEvent | None = None
         self.was_sent = False

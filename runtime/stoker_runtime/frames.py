@@ -8,6 +8,7 @@ The rule that must not break: nothing that arrives here is ever unpickled.
 
 from __future__ import annotations
 
+import signal
 import struct
 from collections.abc import Callable, Iterable
 from enum import IntEnum
@@ -163,6 +164,9 @@ class CreditHeader(msgspec.Struct, array_like=True, frozen=True):
 class CancelHeader(msgspec.Struct, array_like=True, frozen=True):
     call_ids: list[int]
 
+
+INTERRUPT: Final = signal.SIGURG
+"""Sent to a worker behind a CANCEL frame: whoever runs plain code looks for it at once. Others ignore the signal."""
 
 INITIAL_CREDIT_CHUNKS: Final = 32
 """Chunks a worker may send of one call before the first CREDIT."""

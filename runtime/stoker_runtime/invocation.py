@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import ClassVar
 
 from stoker.errors import PlatformError
 from stoker_runtime.clock import monotonic_ns
@@ -81,6 +82,9 @@ class Invocation:
         "state",
         "suspicions",
     )
+
+    interrupts: ClassVar[bool] = False
+    """Canceling it stops user code where it is; else that runs to its end, and its answer is dropped."""
 
     def __init__(
         self,

@@ -98,6 +98,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
         Without it the calls are given back at once."""
         self.on_first_use: Callable[[], None] | None = None
         """Set where it was started before any call wanted it: called once, and its first calls are told so."""
+        self.interrupt: Callable[[], None] | None = None
+        """Has the worker look at once for a CANCEL frame, in the midst of user code."""
         self.owner: LinkOwner | None = None
         self.is_accepting = True
         self.is_lost = False
@@ -214,6 +216,8 @@ class ReplicaLink(asyncio.BufferedProtocol):
         """Tell the worker that nobody waits for this call; its slot is free when it answers."""
         if self.in_flight.get(invocation.call_id) is invocation:
             self._write(pack(FrameKind.CANCEL, CancelHeader([invocation.call_id])))
+            if invocation.interrupts and self.interrupt is not None:
+                self.interrupt()
 
     def credit(self, invocation: Invocation, chunks: int) -> None:
         """Let the worker send ``chunks`` more chunks of this call."""

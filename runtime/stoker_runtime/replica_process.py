@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stoker.options import FunctionOptions
 from stoker_runtime.environment_build import BuiltEnvironment
-from stoker_runtime.frames import LoadedHeader
+from stoker_runtime.frames import INTERRUPT, LoadedHeader
 from stoker_runtime.journal import Journal
 from stoker_runtime.log_collector import CapturedOutput
 from stoker_runtime.process_memory import MemoryGauge
@@ -95,6 +95,14 @@ class ReplicaProcess:
                 signal.pidfd_send_signal(self._forked.pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 pass  # dead, and its report on the way
+
+    def interrupt(self) -> None:
+        """Have it look for a CANCEL frame now, also from within user code."""
+        if self.is_alive:
+            try:
+                signal.pidfd_send_signal(self._forked.pidfd, INTERRUPT)
+            except ProcessLookupError:
+                pass
 
     async def stop(self, grace_s: float) -> None:
         """Wait for it to leave by itself (a STOP frame was sent); kill it after ``grace_s``."""

@@ -35,6 +35,7 @@ from stoker_runtime.execution import (
 from stoker_runtime.frame_buffer import Frame
 from stoker_runtime.frames import (
     INITIAL_CREDIT_CHUNKS,
+    INTERRUPT,
     CallEncoding,
     CallHeader,
     CallsHeader,
@@ -86,6 +87,10 @@ def is_parking(calls: list[Call]) -> bool:
     return bool(calls) and calls[0][0].encoding == CallEncoding.PARKING
 
 
+class CallInterrupted(BaseException):
+    """The platform has given up the call that runs, and wants its replica back."""
+
+
 class SyncWorker:
     """Runs calls in the main thread until told to stop."""
 
@@ -110,12 +115,16 @@ class SyncWorker:
         self._flushed_ns = 0
         self._canceled: set[int] = set()
         self._credit: dict[int, int] = {}
+        self._running: int | None = None
+        """The call that may be interrupted where it is."""
         self._is_idle = False
         self._is_stopping = False
 
     def run(self) -> None:
         """Serve until STOP or SIGTERM; raises ``PlatformGone`` when the socket closes."""
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(INTERRUPT, self._on_interrupt)
+        signal.siginterrupt(INTERRUPT, False)
         try:
             while True:
                 self._run_frame(self._next_calls())
@@ -186,9 +195,18 @@ class SyncWorker:
             if entry.kind is Kind.GENERATOR:
                 self._results.append(self._run_stream(entry, call, body))
             else:
-                self._results.append(run_call(entry, call, body))
+                self._results.append(self._interruptible(entry, call, body))
         finally:
             end_call()
+
+    def _interruptible(self, entry: Entry, call: CallHeader, body: memoryview) -> Result:
+        try:
+            self._running = call.call_id
+            result = run_call(entry, call, body)
+            self._running = None
+        except CallInterrupted:
+            return ended(call, ResultStatus.CANCELED, Timing())
+        return result
 
     def _run_batch(self, calls: list[Call], suspects_below: int) -> None:
         live = [call for call in calls if call[0].call_id not in self._canceled]
@@ -280,6 +298,15 @@ class SyncWorker:
         if self._journal is not None:
             self._journal.clear()
         self._flushed_ns = monotonic_ns()
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        """A CANCEL frame has come: if it is for the call that runs, that one ends where it is."""
+        if self._running is None:
+            return
+        self._poll()  # user code runs, so nobody else is reading
+        if self._running in self._canceled:
+            self._running = None
+            raise CallInterrupted
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self._is_stopping = True

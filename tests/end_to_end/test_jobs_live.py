@@ -129,6 +129,18 @@ def test_a_job_can_be_canceled(client: httpx.Client, seconds: float) -> None:
     assert client.get(job["url"]).json()["state"] == "canceled"
 
 
+def test_a_canceled_run_gives_its_replica_back_at_once(platform: RunningPlatform, client: httpx.Client) -> None:
+    platform.deploy("single", SOURCE.replace("def work", "def single"), scaling={"max_replicas": 1})
+    for _ in range(3):
+        body = {"function": "single", "input": {"x": 1, "seconds": 600, "pages": 1}}
+        job = client.post("/v1/jobs", json=body).json()
+        wait_until(lambda url=job["url"]: client.get(url).json()["progress"] is not None, LIMIT_S, "the run")  # type: ignore[misc]
+        assert client.delete(job["url"]).status_code == 200
+        assert client.post("/f/single", json={"x": 2}, headers={"Stoker-Timeout-Ms": "20000"}).json() == {"x": 2}
+    replicas = client.get("/v1/functions/single").json()["replicas"]
+    assert len(replicas) == 1, "the same worker served all of it"
+
+
 def test_events_tell_progress_and_lines_and_are_replayed_from_any(client: httpx.Client) -> None:
     job = job_of(client, x=1, pages=3)
     client.get(f"{job['url']}/result", params={"wait": LIMIT_S})

@@ -121,6 +121,7 @@ class LocalBackend:
         except BaseException:
             process.kill()
             raise
+        link.interrupt = process.interrupt
         phases_ns.update(process.phases_ns)
         return LocalReplica(process, link, phases_ns, self._gpus if is_gpu else None)
 
