@@ -5,16 +5,15 @@ The rule that must not break: an unknown name or a setting that is none is refus
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final
 
 from stoker.errors import InvalidInput
 from stoker.options import ADAPTIVE, Scaling
-from stoker_pool.forecast.ports import Forecast
+from stoker_pool.forecast.adaptive import AdaptivePolicy
 from stoker_pool.simulation.baselines.eviction_rules import Belady, GreedyDual, LeastFrequentlyUsed, LeastRecentlyUsed
 from stoker_pool.simulation.baselines.fixed import FixedKeepAlive, knative
 from stoker_pool.simulation.baselines.hybrid_histogram import HybridHistogram
@@ -72,8 +71,7 @@ def adaptive_with(scaling: Scaling, label: str) -> PolicySpec:
 
 
 def _adaptive_policy(trace: Trace, scaling: Scaling) -> ReplayedPolicy:
-    # by name: it brings numpy, which nothing else here needs
-    policy = cast(Forecast, importlib.import_module("stoker_pool.forecast.adaptive").AdaptivePolicy())
+    policy = AdaptivePolicy()
     for function in trace.functions:
         policy.set_scaling(function, scaling)
     return policy

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
+import numpy
+
 from stoker.errors import InvalidInput
 from stoker_pool.call_log import COLUMNS, Row
 from stoker_pool.simulation.trace import MONDAY_S, Trace, trace_of
@@ -107,12 +109,6 @@ def _note_remark(line: str, remarks: dict[str, float]) -> None:
 
 
 def _read_npz(path: Path) -> Trace:
-    try:
-        import numpy
-    except ImportError:
-        raise InvalidInput(
-            f"{path.name} needs numpy to be read", hint="pip install 'stoker[simulate]', or use the CSV format."
-        ) from None
     try:
         with open(path, "rb") as file, numpy.load(file, allow_pickle=False) as archive:
             missing = [name for name in _ARRAYS if name not in archive.files]
