@@ -216,6 +216,33 @@ def test_words_and_prices_order_the_warmth() -> None:
     assert spans[0] < spans[-1]
 
 
+def test_a_timer_that_stops_is_let_go() -> None:
+    learner = policy()
+    last_s = timer(learner, "default/report", 300.0, 200)
+    windows = learner.windows("default/report", last_s)
+    assert is_loaded(windows, last_s + 300.0)
+    assert loaded_s(windows) < 7200.0
+
+
+def test_a_target_is_met_with_less_idle_time_than_staying() -> None:
+    learner = AdaptivePolicy()
+    learner.set_scaling("default/page", Scaling(keep_alive_s="adaptive", cold_start_target=0.05))
+    random.seed(3)
+    at_s, cold, idle_s = MONDAY_S, 0, 0.0
+    for step in range(400):
+        gap_s = random.expovariate(1 / 60.0) if random.random() < 0.9 else random.uniform(1000.0, 20_000.0)
+        if step >= 200:
+            windows = learner.windows("default/page", at_s)
+            cold += not is_loaded(windows, at_s + gap_s)
+            idle_s += sum(max(min(window.end_s, at_s + gap_s) - window.start_s, 0.0) for window in windows)
+        else:
+            start_s = at_s
+        at_s += gap_s
+        learner.note_calls("default/page", at_s)
+    assert cold <= 0.12 * 200
+    assert idle_s < 0.9 * (at_s - start_s)
+
+
 def test_forgetting_leaves_nothing() -> None:
     learner = policy()
     empty = len(learner.state())

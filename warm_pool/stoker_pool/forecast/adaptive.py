@@ -35,6 +35,8 @@ MOST_FUNCTIONS: Final = 20_000
 FARTHEST_S: Final = 1e11
 """A time beyond it (some 3,000 years) is none."""
 _CURVES: Final = 512
+_EXPECTED: Final = math.log(1.0 / 60.0)
+_KEPT_GAPS: Final = 8
 _NEXT_USE_S: Final = 3600.0
 _SELDOM: Final = 1e-7
 _SWEPT_AT_ONCE: Final = 2
@@ -227,7 +229,10 @@ class AdaptivePolicy:
         search = self._search(function)
         if search is not None:
             search.note(math.exp(-log_hazard), count)
-        del self._curves[function]
+        if log_hazard > _EXPECTED and curve.kept < _KEPT_GAPS and history.is_regular(gap_s):
+            curve.kept += 1  # nothing was learned that would change it
+        else:
+            del self._curves[function]
         self._pooled.note_gap(history.bursts, history.swept_s, gap_s)
         self._pooled.note_load(at_s)
         history.note(at_s, count)

@@ -20,16 +20,20 @@ MOST_WINDOWS: Final = 48
 class Curve:
     """``log_hazard[k]`` holds from ``edges[k]`` to ``edges[k + 1]`` seconds after ``from_s``; kept small."""
 
-    __slots__ = ("edges", "from_s", "log_hazard")
+    __slots__ = ("edges", "from_s", "kept", "log_hazard")
 
     def __init__(self, from_s: float, edges: Floats | NDArray[np.float32], log_hazard: Floats | NDArray[np.float16]):
         self.from_s = from_s
+        self.kept = 0
+        """For how many gaps it was not made anew."""
         self.edges = edges.astype(np.float32, copy=False)
         self.log_hazard = log_hazard.astype(np.float16, copy=False)
 
     def after(self, from_s: float) -> Curve:
-        """The same, from a later call of the same burst on."""
-        return Curve(from_s, self.edges, self.log_hazard)
+        """The same, from a later call on."""
+        same = Curve(from_s, self.edges, self.log_hazard)
+        same.kept = self.kept
+        return same
 
     def log_hazard_at(self, age_s: float) -> float:
         """At an idle age; the last cell's beyond the end."""

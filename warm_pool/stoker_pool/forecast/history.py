@@ -129,6 +129,13 @@ class FunctionHistory:
         self.first_s, self.session_s = min(self.first_s, at_s), min(self.session_s, at_s)
         self.swept_s = 0.0
 
+    def is_regular(self, gap_s: float) -> bool:
+        """Much is known, and ``gap_s`` is one more like the last."""
+        if self._size < REMEMBERED:
+            return False
+        last_s = float(self._ring[self._size - 1])
+        return abs(gap_s - last_s) <= 0.05 * last_s + 2.0
+
     def spans(self, at_s: float) -> tuple[float, float, float]:
         """Hours, days and weeks over which the three clocks have been watched, as far as they are remembered."""
         seen_s = max(at_s - self.first_s, 0.0)

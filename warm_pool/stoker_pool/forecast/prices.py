@@ -22,6 +22,8 @@ MOST_PRICE_S: Final = 604800.0
 _STEPS: Final = 32
 _LOG_LEAST: Final = math.log(LEAST_PRICE_S)
 _LOG_STEP: Final = (math.log(MOST_PRICE_S) - _LOG_LEAST) / _STEPS
+_FORGIVEN: Final = 1.0
+"""One gap, however long: among few calls it says nothing of their share."""
 _CALLS_KEPT: Final = 100_000.0
 
 
@@ -64,7 +66,7 @@ class PriceSearch:
         """For a target share in (0, 1]; that of ``"balanced"`` while nothing is known."""
         if self.calls < 1.0:
             return WARMTH_PRICES_S["balanced"]
-        allowed = target * self.calls
+        allowed = target * self.calls + _FORGIVEN
         cold_above = np.cumsum(self.counts[::-1])[::-1] - self.counts  # gaps that a price of this step leaves cold
         step = int(np.argmax(cold_above <= allowed))
         return bounded(math.exp(_LOG_LEAST + (step + 1) * _LOG_STEP))
