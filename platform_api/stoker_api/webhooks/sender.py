@@ -30,6 +30,7 @@ class Sender:
         self._settings = settings
         self._clock = clock
         self._client: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Sender:
         return self
@@ -74,8 +75,9 @@ class Sender:
         target = httpx.URL(url)
         named = {**headers, "host": target.netloc.decode("ascii")}
         last: httpx.TransportError | None = None
+        client = await self._opened()
         for address in addresses[:_ADDRESSES_TRIED]:
-            request = self._http().build_request(
+            request = client.build_request(
                 "POST",
                 target.copy_with(host=str(address)),
                 headers=named,
@@ -83,23 +85,25 @@ class Sender:
                 extensions={"sni_hostname": target.raw_host.decode("ascii").strip("[]")},
             )
             try:
-                return await self._http().send(request, stream=True)
+                return await client.send(request, stream=True)
             except httpx.ConnectError as error:
                 last = error
         assert last is not None
         raise last
 
-    def _http(self) -> httpx.AsyncClient:
-        """Made at the first delivery: reading the machine's certificates takes its time."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                verify=ssl.create_default_context(),
-                follow_redirects=False,
-                trust_env=False,
-                timeout=self._settings.timeout_s,
-                # one connection each: hosts that share an address must not share a TLS session
-                limits=httpx.Limits(max_keepalive_connections=0),
-            )
+    async def _opened(self) -> httpx.AsyncClient:
+        """Made at the first delivery, and not on the loop: reading the machine's certificates takes its time."""
+        async with self._opening:
+            if self._client is None:
+                trusted = await asyncio.to_thread(ssl.create_default_context)
+                self._client = httpx.AsyncClient(
+                    verify=trusted,
+                    follow_redirects=False,
+                    trust_env=False,
+                    timeout=self._settings.timeout_s,
+                    # one connection each: hosts that share an address must not share a TLS session
+                    limits=httpx.Limits(max_keepalive_connections=0),
+                )
         return self._client
 
     async def _excerpt(self, response: httpx.Response) -> str:
