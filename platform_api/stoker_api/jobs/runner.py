@@ -174,10 +174,13 @@ class JobRunner:
         await self._drop_lost()
         if await take_over(self._rooms, self.id, now_s):
             self._woken.set()
-        expired = await self._rooms.runs.expire(now_s, EXPIRED_JSON, _MOST_PER_LOOK)
-        for record in expired:
-            self._rooms.tallies.note_end(record)
-        self._rooms.hub.tell([record.id for record in expired])
+        while not self._stopping.is_set():
+            expired = await self._rooms.runs.expire(now_s, EXPIRED_JSON, _MOST_PER_LOOK)
+            for record in expired:
+                self._rooms.tallies.note_end(record)
+            self._rooms.hub.tell([record.id for record in expired])
+            if len(expired) < _MOST_PER_LOOK:
+                break
 
     async def _renew(self) -> float:
         now_s = self._rooms.now_s()
