@@ -58,6 +58,15 @@ def test_letting_go_for_less_than_a_start_takes_never_pays() -> None:
     assert step(idle(windows, at_s=105, ready=1)).desired == 1
 
 
+def test_letting_go_for_a_moment_pays_only_where_starts_cost_nothing() -> None:
+    windows = (Window(NOW_S, NOW_S + 15), Window(NOW_S + 40, NOW_S + 60))
+    seen = idle(windows, at_s=16, ready=1, load_s=0.1)
+    assert step(seen).desired == 0
+    assert step(replace(seen, least_away_s=30.0)).desired == 1
+    assert step(replace(seen, least_away_s=30.0, windows=windows[1:])).desired == 1
+    assert step(replace(seen, least_away_s=30.0, windows=windows[1:], ready=0)).desired == 0
+
+
 def test_a_fixed_keep_alive_is_longer_of_the_two() -> None:
     seen = replace(idle((Window(NOW_S, NOW_S + 5),), ready=1), idle_s=20.0)
     assert step(seen, LIMITS).look_again_s == 40.0

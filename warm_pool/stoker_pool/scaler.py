@@ -70,6 +70,8 @@ class ScalerView:
     """When one must be ready though nobody calls; read while idle only, so it may be empty while there are calls."""
     now_unix_s: float = 0.0
     """The instant of the view in the time of ``windows``."""
+    least_away_s: float = 0.0
+    """Windows that lie no further apart are one: a start is work, beside the time that it takes."""
 
     @property
     def lead_s(self) -> float:
@@ -187,7 +189,7 @@ def _execution_s(demand: DemandView, limits: Limits) -> float:
 def _when_idle(view: ScalerView, limits: Limits, peaks: Peaks, window_s: float, now_s: float, asked: int) -> Decision:
     assert view.idle_s is not None
     current = view.ready + view.starting
-    warmth = warmth_at(view.windows, view.now_unix_s, view.lead_s)
+    warmth = warmth_at(view.windows, view.now_unix_s, view.lead_s, view.least_away_s, is_loaded=current > 0)
     left_s = max(limits.keep_alive_s - view.idle_s, warmth.left_s, peaks.held_until_s - now_s)
     if left_s <= 0:
         rest_until_s = now_s + view.load_s if current > asked else peaks.rest_until_s

@@ -27,5 +27,7 @@ class PoolSettings:
     """How long a replica may take to leave its device for host memory before it is killed."""
     prewarm_budget_s: float | None = None
     """Device seconds per hour that replicas started before any call may wait, all together; None: no limit."""
+    least_away_s: float = 30.0
+    """A replica that is due back within so long is not let go: a start is work, whatever it saves."""
     keep_on_idle_gpus: bool = True
     """An adaptive function without ``gpu_second_cost`` stays on a GPU until another wants the room."""

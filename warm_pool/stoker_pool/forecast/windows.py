@@ -34,12 +34,15 @@ def merged(windows: Iterable[Window], gap_s: float = 0.0) -> Windows:
     return tuple(whole)
 
 
-def warmth_at(windows: Windows, now_s: float, lead_s: float) -> Warmth:
-    """What to do at ``now_s`` when a start takes ``lead_s``: being let go for less than that never pays."""
-    for window in merged(windows, 2 * lead_s):
+def warmth_at(
+    windows: Windows, now_s: float, lead_s: float, least_away_s: float = 0.0, *, is_loaded: bool = False
+) -> Warmth:
+    """What to do at ``now_s`` when a start takes ``lead_s``: being let go for less than twice that never pays."""
+    away_s = max(2 * lead_s, least_away_s)
+    for window in merged(windows, away_s):
         if window.end_s <= now_s:
             continue
-        if window.start_s - lead_s <= now_s:
+        if window.start_s - (away_s if is_loaded else lead_s) <= now_s:
             return Warmth(window.end_s - now_s, None)
         return Warmth(0.0, window.start_s - lead_s - now_s)
     return Warmth(0.0, None)
