@@ -69,6 +69,14 @@ def test_a_higher_price_is_never_loaded_for_less(logs: list[float], price_s: flo
     assert lasting.loaded_s(price_s, 0.0, 1e9) <= lasting.loaded_s(2 * price_s, 0.0, 1e9)
 
 
+def test_condensing_keeps_what_the_hazards_say() -> None:
+    edges = np.arange(7) * 10.0
+    condensed = Curve.condensed(0.0, edges, np.array([-3.0, -3.01, -3.02, -8.0, -8.04, -5.0]))
+    assert condensed.edges.tolist() == [0.0, 30.0, 50.0, 60.0]
+    assert condensed.log_hazard.tolist() == [-3.0, -8.0, -5.0]
+    assert condensed.log_hazard_at(1e9) == -5.0
+
+
 def test_levels_fall_with_the_hazard() -> None:
     tier = HostTier(second_share=0.05, reload_share=0.15)
     hot, host = thresholds(1000.0, tier)

@@ -251,7 +251,8 @@ class AdaptivePolicy:
         curve = self._curves.get(function)
         if curve is None:
             edges = ages(history)
-            curve = Curve(history.last_s, edges, self._net.log_hazard(features(history, self._pooled, edges)))
+            log_hazard = self._net.log_hazard(features(history, self._pooled, edges))
+            curve = Curve.condensed(history.last_s, edges, log_hazard)
             if len(self._curves) >= _CURVES:
                 del self._curves[next(iter(self._curves))]
             self._curves[function] = curve

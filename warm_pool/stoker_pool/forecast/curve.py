@@ -15,6 +15,7 @@ from stoker_pool.forecast.history import Floats
 from stoker_pool.forecast.policy import Window, Windows
 
 MOST_WINDOWS: Final = 48
+_PER_LOG: Final = 10.0
 
 
 class Curve:
@@ -28,6 +29,14 @@ class Curve:
         """For how many gaps it was not made anew."""
         self.edges = edges.astype(np.float32, copy=False)
         self.log_hazard = log_hazard.astype(np.float16, copy=False)
+
+    @classmethod
+    def condensed(cls, from_s: float, edges: Floats, log_hazard: Floats) -> Curve:
+        """Neighbouring cells whose hazards differ by less than the estimates are sure of become one."""
+        steps = np.rint(log_hazard * _PER_LOG)
+        begins = np.flatnonzero(steps[1:] != steps[:-1]) + 1
+        starts = np.concatenate([[0], begins])
+        return cls(from_s, edges[np.append(starts, len(steps))], steps[starts] / _PER_LOG)
 
     def after(self, from_s: float) -> Curve:
         """The same, from a later call on."""
