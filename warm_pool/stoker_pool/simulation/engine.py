@@ -281,7 +281,9 @@ class Engine:
         if decision.look_again_s is None:
             return
         look_again_s = at_s + decision.look_again_s
-        if not (self._replay.skips_ahead and look_again_s > upcoming_s):
+        if self._replay.skips_ahead:
+            look_again_s = max(look_again_s, self._nothing_until_s(owner, function, windows, at_s))
+        if look_again_s <= (min(upcoming_s, self._trace.end_s) if self._replay.skips_ahead else self._trace.end_s):
             self._push(look_again_s, _CHECK, owner, function)
 
     def _check_moved(self, moved: frozenset[str], caller: int, at_s: float) -> None:
@@ -293,6 +295,15 @@ class Engine:
                 function.version += 1
                 function.windows = None
                 self._check(owner, function, at_s)
+
+    def _nothing_until_s(self, owner: int, function: _Function, windows: Windows, at_s: float) -> float:
+        """Windows hold until the next call, so the pool's looks in between find nothing new."""
+        coming = next((window for window in windows if window.end_s > at_s), None)
+        if coming is None:
+            return at_s if function.is_loaded else math.inf
+        if function.is_loaded:
+            return at_s
+        return coming.start_s - 2 * self._load_s(owner, at_s) - _SKIPPED_S
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
