@@ -152,8 +152,8 @@ class RevisionPool:
             raise NotReady(f"{wanted} replicas of {self._plan.key} were not ready within {limit_s:g} s") from None
         finally:
             self._warm_ups.leave(waiter)
-            self.warmth.note_warm_up(self._scaling)
             self.wake()  # what was kept for this wait alone may go now
+        self.warmth.note_warm_up(self._scaling)
         new = [replica.live for replica in self.replicas.ready() if id(replica) not in before]
         starts = [live.phases_ns for live in new if live is not None]
         longest: Mapping[str, int] = max(starts, key=lambda phases: sum(phases.values()), default={})
