@@ -165,7 +165,7 @@ def _long_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floa
     """Hazards from the long histogram, through kernels of half a bin, a third of an octave and an octave."""
     below = np.empty(HISTOGRAM_BINS + 1)
     below[0] = 0.0
-    np.cumsum(history.histogram, out=below[1:])
+    np.cumsum(history.histogram.astype(np.float64), out=below[1:])
     total = below[-1]
     place = HISTOGRAM_PER_OCTAVE * np.log2(np.maximum(at, 1.0) * (1.0 / BURST_S))
     bounds = np.interp(place + _LONG_SHIFTS, _BIN_EDGES, below)

@@ -31,7 +31,7 @@ HISTOGRAM_PER_OCTAVE: Final = 8
 MINUTES: Final = 60
 DAY_SLOTS: Final = 144
 WEEK_SLOTS: Final = 168
-_GAPS_KEPT: Final = 4000.0
+_GAPS_KEPT: Final = 2000.0  # float16 counts no further than 2048 one by one
 _HOURS_KEPT: Final = 72.0
 _DAYS_KEPT: Final = 28.0
 _WEEKS_KEPT: Final = 8.0
@@ -88,7 +88,7 @@ class FunctionHistory:
         self._ring = np.zeros(_ROOM, np.float32)
         self._size = 0
         self.rates = [0.0] * len(HALF_LIVES_S)
-        self.histogram = np.zeros(HISTOGRAM_BINS, np.float32)
+        self.histogram = np.zeros(HISTOGRAM_BINS, np.float16)
         self.histogram_total = 0.0
         self.minute = np.zeros(MINUTES, np.float16)
         self.day = np.zeros(DAY_SLOTS, np.float16)
@@ -165,8 +165,12 @@ class FunctionHistory:
         if (counts[: history._size] < BURST_S).any() or history.longest_s <= 0:
             raise ValueError("a function's gaps are too short")
         ring, histogram, minute, day, week = np.split(counts, np.cumsum(_LENGTHS)[:-1])
-        history._ring, history.histogram = ring.copy(), histogram.copy()
-        history.minute, history.day, history.week = (part.astype(np.float16) for part in (minute, day, week))
+        history._ring = ring.copy()
+        history.histogram, history.minute, history.day, history.week = (
+            part.astype(np.float16) for part in (histogram, minute, day, week)
+        )
+        if not all(np.isfinite(part).all() for part in (history.histogram, history.minute, history.day, history.week)):
+            raise ValueError("a function's counts are too large")
         return history
 
     def _push(self, gap_s: float) -> None:
