@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker_api.batches.records import BatchRecord
+from stoker_api.batches.states import BatchState
 from stoker_api.jobs.records import JobRecord
 from stoker_api.schedules.scheduler import Oracle, Scheduler, Started
 from stoker_api.schedules.service import Schedules
@@ -41,6 +42,9 @@ class WorkEnds:
         """Of a batch run that a schedule started, perhaps."""
         if record.spec.source.startswith("schedule:"):
             ended_s = record.ended_at_s or record.updated_at_s
+            if record.state is BatchState.PAUSED:
+                self.steps.tell_stuck(connection, record.id, ended_s, record.problem)
+                return
             self._ended(connection, record.id, record.state.value, ended_s, record.problem)
 
     def _ended(

@@ -22,6 +22,7 @@ EVENTS: Final = (
     "batch.succeeded",
     "batch.failed",
     "batch.canceled",
+    "batch.paused",  # by itself: somebody must set something right
     "schedule.run_failed",
     "schedule.run_late",
     "webhook.test",

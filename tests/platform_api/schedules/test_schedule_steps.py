@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,9 +14,12 @@ import pytest
 
 from stoker.errors import Conflict, InvalidInput, InvalidOption, NotFound
 from stoker.schedule import Cron, Every, Schedule
+from stoker_api.batches.states import BatchState
+from stoker_api.schedules.opening import WorkEnds
 from stoker_api.schedules.records import Origin, RunState, ScheduleRecord, Target
 from stoker_api.schedules.scheduler import Scheduler, Started
 from stoker_api.schedules.service import Schedules
+from stoker_api.stores.sqlite.batches import SqliteBatchStore
 from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.schedule_steps import Steps
 from stoker_runtime.clock import VirtualClock
@@ -342,3 +347,32 @@ async def test_a_schedule_that_this_machine_cannot_read_does_not_stop_the_others
         found = await at.schedules.get("default", "lost")
         assert found.name == "lost"
         await at.schedules.delete(found)
+
+
+async def test_a_batch_run_that_pauses_by_itself_is_told_and_goes_on(tmp_path: Path) -> None:
+    async with rig(tmp_path / "work.db") as at:
+        ends = WorkEnds(at.steps, asyncio.get_running_loop())
+        store = SqliteBatchStore(at.database)
+        store.on_terminal.append(ends.batch_ended)
+        await at.database.write(
+            lambda connection: (
+                connection.execute(
+                    "INSERT INTO webhook_endpoints VALUES "
+                    "('hook_1', 'default', 'https://x.example', '', '[\"schedule.*\"]', x'', NULL, NULL, 1, '', 0, 0)"
+                )
+                and None
+            )
+        )
+        record = await at.make(Every(hours=1), target=Target(batch={"input": "x.jsonl"}))
+        await at.forward(HOUR_S)
+        (batch,) = await store.open()
+        stuck = dataclasses.replace(batch, state=BatchState.PAUSED, problem={"detail": "no room"})
+        await store.save(stuck, batch.state)
+        bodies = await at.database.read(
+            lambda connection: connection.execute("SELECT body FROM webhook_deliveries").fetchall()
+        )
+        assert [b'"work_state":"paused"' in body for (body,) in bodies] == [True]
+        assert await at.states(record) == ["running"]
+        done = dataclasses.replace(stuck, state=BatchState.SUCCEEDED, problem=None)
+        await store.save(done, BatchState.PAUSED)
+        assert await at.states(record) == ["succeeded"]

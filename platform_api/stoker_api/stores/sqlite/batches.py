@@ -40,7 +40,7 @@ class SqliteBatchStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.on_terminal: list[OnTerminal] = []
-        """Called with the connection and the run inside the transaction that ends it."""
+        """Called with the connection and the run in the transaction that ends it, or in which it pauses by itself."""
 
     async def add(self, batch: NewBatch, now_s: float) -> bool:
         return await self._database.write(lambda connection: insert_batch(connection, batch, now_s))
@@ -96,7 +96,10 @@ class SqliteBatchStore:
         def work(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["save_batch"], row).rowcount != 1:
                 raise Conflict(f"{record.id} is not {was.value} any more", hint="Look again, and try again.")
-            if record.state in ENDED and was not in ENDED:
+            has_stuck = (
+                record.state is BatchState.PAUSED and was is not BatchState.PAUSED and record.problem is not None
+            )
+            if has_stuck or (record.state in ENDED and was not in ENDED):
                 for hook in self.on_terminal:
                     hook(connection, record)
 

@@ -88,6 +88,16 @@ class Steps:
         self._begin_waiting(connection, record, now_s, is_backfill=run.kind is RunKind.BACKFILL)
         return record.id
 
+    def tell_stuck(
+        self, connection: sqlite3.Connection, work_id: str, now_s: float, problem: Mapping[str, object] | None
+    ) -> None:
+        """A batch run has paused by itself: its run goes on once somebody resumes it, and until then holds others."""
+        found = connection.execute(SQL["run_of_work"], {"work_id": work_id}).fetchone()
+        record = None if found is None else _find(connection, found[2])
+        if record is not None:
+            more = {"work_state": "paused", "problem": dict(problem or {})}
+            self._tell(connection, "schedule.run_failed", record, run_of(found), now_s, more)
+
     def run_now(self, connection: sqlite3.Connection, record: ScheduleRecord, now_s: float) -> RunRecord:
         """A run by hand, at once, whatever else runs."""
         seq = _add_run(connection, record.id, Decision(tick_s=now_s, action=Action.START), RunKind.MANUAL, now_s)
