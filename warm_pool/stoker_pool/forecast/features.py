@@ -43,26 +43,26 @@ SHORT_GRID: Final[Floats] = np.concatenate(
 )
 LONG_GRID: Final[Floats] = _steps(
     *_NEAR,
-    (600, 1.5 * _HOUR, 90),
-    (1.5 * _HOUR, 4 * _HOUR, 180),
-    (4 * _HOUR, 12 * _HOUR, 600),
-    (12 * _HOUR, 48 * _HOUR, _HOUR),
-    (48 * _HOUR, 8.2 * 24 * _HOUR, 4 * _HOUR),
+    (600, 1.5 * _HOUR, 120),
+    (1.5 * _HOUR, 4 * _HOUR, 300),
+    (4 * _HOUR, 12 * _HOUR, 900),
+    (12 * _HOUR, 48 * _HOUR, 1.5 * _HOUR),
+    (48 * _HOUR, 8.25 * 24 * _HOUR, 6 * _HOUR),
 )
 _SHORT_FROM_S: Final = 1200.0
 _LONG_FROM_S: Final = 1.5 * _HOUR
 _BIN_EDGES: Final[Floats] = np.arange(HISTOGRAM_BINS + 1, dtype=np.float64)
-_KERNELS: Final = ((0.01, 2.0), (0.05, 20.0), (0.3, 60.0))
-"""Half the width of each: a share of the age, and at least so many seconds."""
+_KERNEL_SHARES: Final = np.array([[0.01], [0.05], [0.3]])
+_KERNEL_LEAST_S: Final = np.array([[2.0], [20.0], [60.0]])
+"""Half the width of each kernel: a share of the age, and at least so many seconds."""
 _LONG_HALVES: Final = np.array([[0.5], [2.5], [8.0]])
 _LONG_SHIFTS: Final = np.concatenate([-_LONG_HALVES, _LONG_HALVES, [[0.0]]])
 _LONG_SPANS: Final = 2.0 ** (_LONG_HALVES / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-_LONG_HALVES / HISTOGRAM_PER_OCTAVE)
 _CLOCK_SPANS: Final = np.array([[60.0], [600.0], [3600.0]])
 _NO_GAP: Final = math.log(1e5)
 _CANDIDATES: Final = 8
-_SLOW: Final = _fading(0.97)
-_FAST: Final = _fading(0.75)
-_CONTEXT: Final = _fading(0.93)
+_WEIGHTS: Final[Floats] = np.stack([_fading(0.97), _fading(0.75), _fading(0.93)])
+"""Of the last gaps: slowly and quickly fading, and those after a gap like the last."""
 VARYING: Final = (
     "pooled",
     "slow_fine", "slow_mid", "slow_wide", "fast_fine", "fast_mid", "context_fine", "context_mid",
@@ -137,28 +137,23 @@ def _gap_estimates(out: NDArray[np.float32], gaps: Floats, at: Floats, prior: Fl
         out[7:] = 1.0
         return
     order = np.argsort(gaps)
-    widths = np.empty((3, len(at)))
-    for row, (share, least_s) in enumerate(_KERNELS):
-        np.maximum(share * at, least_s, out=widths[row])
+    widths = np.maximum(at * _KERNEL_SHARES, _KERNEL_LEAST_S)
     spans = widths + np.minimum(widths, at)
-    shrunk = np.minimum(prior * spans, 1.0)
-    shrunk *= 0.3
     where = np.searchsorted(gaps[order], np.concatenate([at - widths, at + widths, at[None]]))
-    context = _CONTEXT[-count:].copy()
-    context[0] *= 0.1
+    weights = _WEIGHTS[:, -count:].copy()
+    weights[2, 0] *= 0.1
     if count > 1:
-        context[1:] *= np.exp(-np.minimum(np.abs(np.log(gaps[:-1] / gaps[-1])) * 4.0, 5.0))
-    row = 0
-    for weights, kernels in ((_SLOW[-count:], 3), (_FAST[-count:], 2), (context, 2)):
-        below = np.empty(count + 1)
-        below[0] = 0.0
-        np.cumsum(weights[order], out=below[1:])
-        total = below[-1]
-        low, high = below[where[:kernels]], below[where[3 : 3 + kernels]]
-        out[row : row + kernels] = (high - low + shrunk[:kernels]) / ((total + 0.3 - low) * spans[:kernels])
-        row += kernels
-        if weights is not context:
-            out[7 if kernels == 3 else 8] = (total + 0.1 - below[where[6]]) / (total + 0.1)
+        weights[2, 1:] *= np.exp(-np.minimum(np.abs(np.log(gaps[:-1] / gaps[-1])) * 4.0, 5.0))
+    below = np.zeros((3, count + 1))
+    np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
+    mass = below.take(where, axis=1)  # of each weighing: what ended before each bound
+    total = below[:, -1:, None]
+    low = mass[:, :3]
+    near = mass[:, 3:6] - low
+    near += 0.3 * np.minimum(prior * spans, 1.0)
+    near /= (total + 0.3 - low) * spans
+    out[:3], out[3:5], out[5:7] = near[0], near[1, :2], near[2, :2]
+    out[7:9] = (total[:2, 0] + 0.1 - mass[:2, 6]) / (total[:2, 0] + 0.1)
 
 
 def _long_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats, prior: Floats) -> None:
