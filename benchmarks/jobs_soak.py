@@ -35,8 +35,10 @@ CLIENTS = 8
 END_LIMIT_S = 300.0
 SOURCE = """
 import os
+import time
 
 def work(n, path):
+    time.sleep(0.01)
     with open(os.path.join(path, "runs"), "a") as runs:
         runs.write(f"{n}\\n")
     os.close(os.open(os.path.join(path, f"effect-{n}"), os.O_CREAT | os.O_RDONLY, 0o666))
@@ -146,23 +148,28 @@ async def soak(platform: Killable, jobs: int, duration_s: float, seed: int, effe
 async def results(platform: Killable, jobs: int) -> tuple[int, Counter[str], int]:
     """Right answers, states, and ends among the events of all jobs."""
     states: Counter[str] = Counter()
-    right = ends = 0
     stop_s = perf_counter() + END_LIMIT_S
-    async with httpx.AsyncClient(base_url=platform.url, headers=bearer(platform), timeout=60) as client:
-        for number in range(jobs):
-            url = f"/v1/jobs/soak-{number}"
-            while True:
-                answer = await client.get(f"{url}/result", params={"wait": 20})
-                if answer.status_code != 202 or perf_counter() > stop_s:
-                    break
-            states[(await client.get(url)).json()["state"]] += 1
-            is_right = answer.status_code == 200 and answer.json() == number * number
-            if not is_right:
-                print(f"lost: soak-{number}: {answer.status_code} {answer.text[:600]}")
-            right += is_right
-            events = (await client.get(f"{url}/events", params={"follow": False})).text
-            ends += events.count('"state":"succeeded"') + events.count('"state":"failed"')
-    return right, states, ends
+
+    async def look(numbers: range) -> tuple[int, int]:
+        right = ends = 0
+        async with httpx.AsyncClient(base_url=platform.url, headers=bearer(platform), timeout=60) as client:
+            for number in numbers:
+                url = f"/v1/jobs/soak-{number}"
+                while True:
+                    answer = await client.get(f"{url}/result", params={"wait": 20})
+                    if answer.status_code != 202 or perf_counter() > stop_s:
+                        break
+                is_right = answer.status_code == 200 and answer.json() == number * number
+                if not is_right:
+                    print(f"lost: soak-{number}: {answer.status_code} {answer.text[:600]}")
+                right += is_right
+                events = (await client.get(f"{url}/events", params={"follow": False})).text
+                states[events.rpartition('"state":"')[2].partition('"')[0]] += 1
+                ends += events.count('"state":"succeeded"') + events.count('"state":"failed"')
+        return right, ends
+
+    found = await asyncio.gather(*(look(range(first, jobs, CLIENTS)) for first in range(CLIENTS)))
+    return sum(right for right, _ in found), states, sum(ends for _, ends in found)
 
 
 def bearer(platform: Killable) -> dict[str, str]:
