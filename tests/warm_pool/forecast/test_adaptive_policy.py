@@ -226,7 +226,7 @@ def test_a_timer_that_stops_is_let_go() -> None:
 
 def test_a_target_is_met_with_less_idle_time_than_staying() -> None:
     learner = AdaptivePolicy()
-    learner.set_scaling("default/page", Scaling(keep_alive_s="adaptive", cold_start_target=0.05))
+    learner.set_scaling("default/page", Scaling(keep_alive_s="adaptive", cold_start_target=0.15))
     random.seed(3)
     at_s, cold, idle_s = MONDAY_S, 0, 0.0
     for step in range(400):
@@ -239,8 +239,8 @@ def test_a_target_is_met_with_less_idle_time_than_staying() -> None:
             start_s = at_s
         at_s += gap_s
         learner.note_calls("default/page", at_s)
-    assert cold <= 0.12 * 200
-    assert idle_s < 0.9 * (at_s - start_s)
+    assert cold <= 0.2 * 200
+    assert idle_s < 0.5 * (at_s - start_s)
 
 
 def test_forgetting_leaves_nothing() -> None:
@@ -271,6 +271,21 @@ def test_a_function_costs_less_than_4_kib_of_state() -> None:
         at_s += random.expovariate(1 / 5.0)
         learner.note_calls(f"default/f{random.randrange(50)}", at_s)
     assert len(learner.state()) / 50 < 4096
+
+
+def test_calls_seconds_apart_find_it_loaded() -> None:
+    learner = policy(3000.0)
+    random.seed(5)
+    at_s, cold = MONDAY_S, 0
+    for _ in range(100):
+        at_s += 3600.0
+        learner.note_calls("default/chat", at_s)
+        for _ in range(3):
+            gap_s = random.uniform(1.0, 14.0)
+            cold += not is_loaded(learner.windows("default/chat", at_s), at_s + gap_s)
+            at_s += gap_s
+            learner.note_calls("default/chat", at_s)
+    assert cold == 0
 
 
 def test_a_burst_costs_next_to_nothing() -> None:

@@ -23,7 +23,7 @@ from stoker_pool.forecast.contest import TIMER_S, Contest
 from stoker_pool.forecast.curve import Curve
 from stoker_pool.forecast.features import ages, features
 from stoker_pool.forecast.hazard_net import HazardNet
-from stoker_pool.forecast.history import BURST_S, HALF_LIVES_S, FunctionHistory
+from stoker_pool.forecast.history import BURST_HALF_S, BURST_S, HALF_LIVES_S, FunctionHistory
 from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, level_of
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.forecast.pooled import PooledHazard
@@ -252,6 +252,9 @@ class AdaptivePolicy:
         if curve is None:
             edges = ages(history)
             log_hazard = self._net.log_hazard(features(history, self._pooled, edges))
+            near, then = history.burst_hazards()  # the network knows gaps between bursts alone
+            log_hazard[edges[:-1] < BURST_S] = math.log(then)
+            log_hazard[edges[:-1] < BURST_HALF_S] = math.log(near)
             curve = Curve.condensed(history.last_s, edges, log_hazard)
             if len(self._curves) >= _CURVES:
                 del self._curves[next(iter(self._curves))]

@@ -18,7 +18,11 @@ REMEMBERED: Final = 64
 """Gaps kept one by one."""
 _ROOM: Final = REMEMBERED + 16
 BURST_S: Final = 15.0
-"""Calls closer than this are one burst: a replica that just answered is never let go within it."""
+"""Calls closer than this are one burst."""
+BURST_HALF_S: Final = 5.0
+_BURST_PRIOR: Final = 0.5
+_BURST_SHARE: Final = 0.2
+"""Half a gap seen before any, ended within a burst with this chance."""
 SESSION_GAP_S: Final = 900.0
 """A longer gap begins a new stretch of use."""
 CLOCK_SET_S: Final = 300.0
@@ -40,7 +44,7 @@ _RATES: Final = tuple(math.log(2.0) / half_s for half_s in HALF_LIVES_S)
 
 _SCALARS: Final = (
     "first_s", "last_s", "swept_s", "calls", "bursts", "longest_s", "session_s", "session_bursts", "histogram_total",
-    "hours", "days", "weeks", "_size", "_minute_mark", "_day_mark", "_week_mark",
+    "hours", "days", "weeks", "nearest", "nearer", "_size", "_minute_mark", "_day_mark", "_week_mark",
 )  # fmt: skip
 _WHOLE: Final = frozenset({"calls", "bursts", "session_bursts", "_size", "_minute_mark", "_day_mark", "_week_mark"})
 _LENGTHS: Final = (_ROOM, HISTOGRAM_BINS, MINUTES, DAY_SLOTS, WEEK_SLOTS)
@@ -68,6 +72,8 @@ class FunctionHistory:
         "last_s",
         "longest_s",
         "minute",
+        "nearer",
+        "nearest",
         "rates",
         "session_bursts",
         "session_s",
@@ -83,6 +89,7 @@ class FunctionHistory:
         self.calls = 0
         self.bursts = 0
         self.longest_s = 60.0
+        self.nearest = self.nearer = 0.0
         self.session_s = at_s
         self.session_bursts = 0
         self._ring = np.zeros(_ROOM, np.float32)
@@ -112,6 +119,10 @@ class FunctionHistory:
             return None
         self.last_s = at_s
         if gap_s < BURST_S:
+            if gap_s < BURST_HALF_S:
+                self.nearest += 1.0
+            else:
+                self.nearer += 1.0
             return None
         if gap_s > SESSION_GAP_S:
             self.session_s, self.session_bursts = at_s, 0
@@ -135,6 +146,13 @@ class FunctionHistory:
             return False
         last_s = float(self._ring[self._size - 1])
         return abs(gap_s - last_s) <= 0.05 * last_s + 2.0
+
+    def burst_hazards(self) -> tuple[float, float]:
+        """Calls per second within ``BURST_HALF_S`` of the last, and then to ``BURST_S``; many while little is known."""
+        ended = self.nearest + self.nearer + self.bursts
+        near = (self.nearest + _BURST_PRIOR * _BURST_SHARE) / (ended + _BURST_PRIOR) / BURST_HALF_S
+        left = ended - self.nearest + _BURST_PRIOR
+        return near, (self.nearer + _BURST_PRIOR * _BURST_SHARE) / left / (BURST_S - BURST_HALF_S)
 
     def spans(self, at_s: float) -> tuple[float, float, float]:
         """Hours, days and weeks over which the three clocks have been watched, as far as they are remembered."""
@@ -162,7 +180,11 @@ class FunctionHistory:
         history.rates = scalars[len(_SCALARS) :].tolist()
         if not (0 <= history._size <= _ROOM and history.bursts >= 0 and history.first_s <= history.last_s):
             raise ValueError("a function's numbers contradict each other")
-        if (counts[: history._size] < BURST_S).any() or history.longest_s <= 0:
+        if (
+            min(history.nearest, history.nearer) < 0
+            or (counts[: history._size] < BURST_S).any()
+            or history.longest_s <= 0
+        ):
             raise ValueError("a function's gaps are too short")
         ring, histogram, minute, day, week = np.split(counts, np.cumsum(_LENGTHS)[:-1])
         history._ring = ring.copy()
