@@ -238,6 +238,7 @@ class Platform:
             self.calls,
             self.registry,
             self._fence_logs,
+            self.pool,
             self.clock,
             self.settings.jobs,
             [

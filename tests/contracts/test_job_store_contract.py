@@ -118,7 +118,7 @@ async def test_jobs_are_claimed_oldest_first_and_not_before_their_time(store: St
     for number, not_before_s in ((1, NOW_S + 10), (2, None), (3, None)):
         await store.submit(new_job(number, not_before_s=not_before_s), NOW_S)
     assert [job.record.id for job in await claim_all(store, "runner")] == ["job_2", "job_3"]
-    assert await store.next_due_s(NOW_S) == NOW_S + 10
+    assert await store.upcoming(NOW_S) == {("default", "double"): NOW_S + 10}
     assert [job.record.id for job in await claim_all(store, "runner", NOW_S + 10)] == ["job_1"]
 
 

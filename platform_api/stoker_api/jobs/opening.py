@@ -15,7 +15,7 @@ from stoker_api.jobs.event_hub import EventHub
 from stoker_api.jobs.functions import RegisteredFunctions
 from stoker_api.jobs.janitor import JobJanitor
 from stoker_api.jobs.payloads import Payloads
-from stoker_api.jobs.rooms import RunnerRooms
+from stoker_api.jobs.rooms import RunnerRooms, WarmthOracle
 from stoker_api.jobs.run_lines import Fence, RunLines
 from stoker_api.jobs.runner import JobRunner
 from stoker_api.jobs.service import Jobs, OnTerminal
@@ -34,6 +34,7 @@ async def open_jobs(
     calls: InternalCalls,
     registry: Registry,
     fence: Fence,
+    oracle: WarmthOracle,
     clock: Clock,
     settings: JobSettings,
     on_terminal: Sequence[OnTerminal] = (),
@@ -54,6 +55,7 @@ async def open_jobs(
         hub=hub,
         lines=lines,
         tallies=JobTallies(),
+        oracle=oracle,
         clock=clock,
         settings=settings,
     )

@@ -89,8 +89,8 @@ class RunStore(Protocol):
         """Lanes with a job that may run now."""
         ...
 
-    async def next_due_s(self, now_s: float) -> float | None:
-        """When the next job may run, or expires."""
+    async def upcoming(self, now_s: float) -> dict[tuple[str, str], float]:
+        """By namespace and function: when the next of its jobs may run that may not yet."""
         ...
 
     async def claim(self, runner: str, wanted: Mapping[int, int], now_s: float) -> list[ClaimedJob]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from stoker.errors import PlatformError, WorkerLost
 from stoker_api.gateway.problems import encode_problem, problem
@@ -20,6 +20,14 @@ from stoker_api.jobs.verdicts import Allowance, allowance
 from stoker_runtime.clock import Clock
 
 
+class WarmthOracle(Protocol):
+    """Is told of calls that are certain to come, so that a replica is ready just before."""
+
+    def expect(self, namespace: str, name: str, at_s: float, *, source: str) -> None: ...
+
+    def unexpect(self, namespace: str, name: str, source: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerRooms:
     """The rooms beside a runner."""
@@ -32,6 +40,7 @@ class RunnerRooms:
     hub: EventHub
     lines: RunLines
     tallies: JobTallies
+    oracle: WarmthOracle
     clock: Clock
     settings: JobSettings
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _MOST_PER_LOOK: Final = 1000
 _STORE_AGAIN_S: Final = 2.0
 _LONGEST_SLEEP_S: Final = 60.0
+_SOURCE: Final = "jobs"
+"""Who tells the pool of calls to come."""
 
 
 class JobRunner:
@@ -40,6 +42,7 @@ class JobRunner:
         self._stopping = asyncio.Event()
         self._runs: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
         self._running: dict[Function, int] = {}
+        self._announced: dict[Function, float] = {}
         self._beside: set[asyncio.Task[object]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -104,7 +107,7 @@ class JobRunner:
             self._woken.clear()
             try:
                 await self._take()
-                due_s = await self._rooms.runs.next_due_s(self._rooms.now_s())
+                due_s = self._announce(await self._rooms.runs.upcoming(self._rooms.now_s()))
             except StorageFailed as error:
                 log.error("jobs cannot be taken", extra={"reason": error.detail})
                 due_s = self._rooms.now_s() + _STORE_AGAIN_S
@@ -133,6 +136,18 @@ class JobRunner:
                 self._begin(job)
             if not claimed or len(claimed) == sum(wanted.values()):
                 return  # what is left waits for a place
+
+    def _announce(self, upcoming: dict[Function, float]) -> float | None:
+        """Have replicas ready for jobs whose time is known; when the first of them is due."""
+        oracle, before = self._rooms.oracle, self._announced
+        for function, at_s in upcoming.items():
+            if before.get(function) != at_s:
+                oracle.expect(*function, at_s, source=_SOURCE)
+        for function in before.keys() - upcoming.keys():
+            if before[function] > self._rooms.now_s():  # what has come is used up by itself
+                oracle.unexpect(*function, _SOURCE)
+        self._announced = upcoming
+        return min(upcoming.values(), default=None)
 
     def _places(self, namespace: str, function: str) -> int:
         found = self._rooms.functions.find(namespace, function, None)

@@ -108,6 +108,7 @@ class Jobs:
         """End it wherever it is; raises ``Conflict`` where it has ended."""
         record = await self._store.cancel(job_id, self.now_s())
         self._runner.drop(job_id)
+        self._runner.wake()  # nobody need be ready for it any more
         self.tallies.note_end(record)
         self._told(record)
         return record

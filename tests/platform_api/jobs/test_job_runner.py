@@ -68,6 +68,19 @@ class FakeFunctions:
         return None if function == "gone" else CalledFunction(options=self.options, places=self.places)
 
 
+class FakeOracle:
+    """Remembers what is expected now."""
+
+    def __init__(self) -> None:
+        self.expected: dict[str, float] = {}
+
+    def expect(self, namespace: str, name: str, at_s: float, *, source: str) -> None:
+        self.expected[f"{namespace}/{name}"] = at_s
+
+    def unexpect(self, namespace: str, name: str, source: str) -> None:
+        del self.expected[f"{namespace}/{name}"]
+
+
 class Rig:
     """A store with as many runners as a test wants."""
 
@@ -78,6 +91,7 @@ class Rig:
         self.functions = FakeFunctions()
         self.hub = EventHub()
         self.tallies = JobTallies()
+        self.oracle = FakeOracle()
         self.payloads = Payloads(folder)
         self.settings = JobSettings(lease_s=30.0, inline_bytes=100, max_result_bytes=1000, retry_delay_s=0.001)
 
@@ -92,6 +106,7 @@ class Rig:
             hub=self.hub,
             lines=lines,
             tallies=self.tallies,
+            oracle=self.oracle,
             clock=self.clock,
             settings=self.settings,
         )
@@ -158,6 +173,19 @@ async def test_what_becomes_of_jobs_is_counted(rig: Rig) -> None:
             await rig.until(f"job_{number}", JobState.SUCCEEDED)
     samples = {(s.name, s.labels.get("state")): s.value for family in rig.tallies.collect() for s in family.samples}
     assert samples["stoker_jobs_ended_total", "succeeded"] == 3
+
+
+async def test_the_pool_is_told_when_a_job_will_come_and_when_it_will_not(rig: Rig) -> None:
+    at_s = rig.clock.now().timestamp() + 600
+    await rig.submit(1, not_before_s=at_s)
+    async with rig.runner() as runner:
+        while not rig.oracle.expected:
+            await rig.store.find("job_1")
+        assert rig.oracle.expected == {"default/double": at_s}
+        await rig.store.cancel("job_1", 0.0)
+        runner.wake()
+        while rig.oracle.expected:
+            await rig.store.find("job_1")
 
 
 async def test_a_large_result_is_a_file_and_one_too_large_is_a_failure_that_says_so(rig: Rig) -> None:

@@ -131,13 +131,11 @@ class SqliteJobStore:
 
         return await self._database.read(work)
 
-    async def next_due_s(self, now_s: float) -> float | None:
-        def work(connection: sqlite3.Connection) -> float | None:
-            (due_s,) = connection.execute(SQL["next_due"], {"now_s": now_s}).fetchone()
-            (expiry_s,) = connection.execute(SQL["next_expiry"]).fetchone()
-            return min((at_s for at_s in (due_s, expiry_s) if at_s is not None), default=None)
-
-        return await self._database.read(work)
+    async def upcoming(self, now_s: float) -> dict[tuple[str, str], float]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(SQL["upcoming"], {"now_s": now_s}).fetchall()
+        )
+        return {(namespace, function): at_s for namespace, function, at_s in rows}
 
     async def claim(self, runner: str, wanted: Mapping[int, int], now_s: float) -> list[ClaimedJob]:
         def work(connection: sqlite3.Connection) -> list[ClaimedJob]:

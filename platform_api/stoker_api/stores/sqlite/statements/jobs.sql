@@ -62,11 +62,12 @@ WHERE EXISTS (
     WHERE jobs.lane = job_lanes.lane AND jobs.state = 'queued' AND jobs.not_before_s <= :now_s
 )
 
--- name: next_due
-SELECT MIN((
+-- name: upcoming
+SELECT namespace, function, MIN((
     SELECT MIN(not_before_s) FROM jobs
     WHERE jobs.lane = job_lanes.lane AND jobs.state = 'queued' AND jobs.not_before_s > :now_s
-)) FROM job_lanes
+)) AS at_s FROM job_lanes
+GROUP BY namespace, function HAVING at_s IS NOT NULL
 
 -- name: claim
 UPDATE jobs SET state = 'starting', runner = :runner, run = run + 1, attempts = attempts + 1, started_s = :now_s,
@@ -118,9 +119,6 @@ SELECT id FROM jobs WHERE state = 'queued' AND expires_s <= :now_s LIMIT :limit
 UPDATE jobs SET state = 'expired', finished_s = :now_s, problem_json = :problem_json, last_event = last_event + 1
 WHERE id = :id AND state = 'queued'
 RETURNING {record}
-
--- name: next_expiry
-SELECT MIN(expires_s) FROM jobs WHERE state = 'queued'
 
 -- name: renew
 INSERT INTO job_runners (runner, lease_until_s) VALUES (:runner, :lease_until_s)
