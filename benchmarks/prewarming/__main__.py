@@ -72,7 +72,7 @@ def decision_cost(folder: Path, traces: list[str]) -> list[Row]:
             {
                 "trace": name,
                 "functions": len(trace.functions),
-                "µs per invocation": f"{microseconds_per_invocation(trace):.1f}",
+                "CPU µs per invocation": f"{microseconds_per_invocation(trace):.1f}",
                 "KiB per function": f"{kib_per_function(trace):.2f}",
             }
         )
