@@ -113,7 +113,7 @@ RETURNING {record}
 UPDATE jobs SET body = :body, body_blob = :body_blob, content_type = :content_type, digest = :digest WHERE id = :id
 
 -- name: expired
-SELECT id FROM jobs WHERE state = 'queued' AND expires_s <= :now_s LIMIT :limit
+SELECT id FROM jobs INDEXED BY jobs_expiring WHERE state = 'queued' AND expires_s <= :now_s LIMIT :limit
 
 -- name: expire
 UPDATE jobs SET state = 'expired', finished_s = :now_s, problem_json = :problem_json, last_event = last_event + 1
@@ -131,7 +131,7 @@ DELETE FROM job_runners WHERE runner = :runner
 DELETE FROM job_runners WHERE lease_until_s <= :now_s AND runner <> :runner
 
 -- name: orphans
-SELECT {record} FROM jobs
+SELECT {record} FROM jobs INDEXED BY jobs_running
 WHERE runner IS NOT NULL AND runner <> :runner AND runner NOT IN (
     SELECT runner FROM job_runners WHERE lease_until_s > :alive_s
 )
@@ -160,5 +160,5 @@ UNION ALL
 SELECT result_blob FROM jobs WHERE result_blob IS NOT NULL
 
 -- name: open_jobs
-SELECT namespace, function, state, COUNT(*) FROM jobs
+SELECT namespace, function, state, COUNT(*) FROM jobs INDEXED BY jobs_open
 WHERE state IN ('queued', 'starting', 'running') GROUP BY namespace, function, state

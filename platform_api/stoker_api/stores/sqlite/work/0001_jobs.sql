@@ -58,6 +58,7 @@ CREATE INDEX jobs_expiring ON jobs (expires_s) WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (runner) WHERE runner IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_s) WHERE finished_s IS NOT NULL;
 CREATE INDEX jobs_by_function ON jobs (namespace, function, seq);
+CREATE INDEX jobs_open ON jobs (namespace, function, state) WHERE state IN ('queued', 'starting', 'running');
 CREATE INDEX jobs_by_state ON jobs (state, seq);
 
 CREATE TABLE job_events (
