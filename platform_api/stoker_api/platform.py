@@ -48,6 +48,8 @@ from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.schedule_steps import Steps
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
+from stoker_api.triggers.opening import open_triggers
+from stoker_api.triggers.triggers import Triggers
 from stoker_api.webhooks.opening import from_any_thread, open_webhooks
 from stoker_api.webhooks.webhooks import Webhooks
 from stoker_api.webhooks.work_events import batch_teller, job_teller
@@ -128,6 +130,18 @@ class Platform:
         self.jobs = await self._open_jobs(ends)
         self.batches = await self._open_batches(ends)
         self.schedules = await self._open_schedules(ends)
+        self.triggers = await self._open_triggers()
+
+    async def _open_triggers(self) -> Triggers:
+        key = load_or_make_key(self.dir.keys / "triggers.key")
+        triggers = open_triggers(
+            self.work,
+            self.calls,
+            key,
+            self.clock,
+            lambda namespace, name: self.registry.find(FunctionKey(namespace, name)) is not None,
+        )
+        return await self._stack.enter_async_context(triggers)
 
     async def _open_batches(self, ends: WorkEnds) -> Batches:
         settings = self.settings.batch
@@ -310,6 +324,7 @@ class Platform:
         """Take nothing new; what is in flight goes on."""
         self.gateway.drain()
         self.jobs.stop()
+        self.triggers.stop()
         self.logs.close()
 
     def end_at_once(self) -> None:

@@ -24,6 +24,7 @@ from stoker_api.control import (
     schedules,
     secrets,
     tokens,
+    triggers,
     webhooks,
 )
 from stoker_api.control.edge import PROBLEMS, grant_for
@@ -52,6 +53,7 @@ def make_app(platform: Platform) -> FastAPI:
     for room in (
         batches,
         schedules,
+        triggers,
         webhooks,
         functions,
         rollout,

@@ -1,0 +1,1 @@
+"""Triggers: messages and events that start functions."""

@@ -1,0 +1,1 @@
+"""One file per kind of broker; each alone imports its library."""
