@@ -35,6 +35,7 @@ SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "batch": ("stoker.cli.batch:batch", "Map functions over data sets; follow and steer such runs."),
         "jobs": ("stoker.cli.jobs:jobs", "List, follow, cancel and re-run durable calls."),
         "schedules": ("stoker.cli.schedules:schedules", "Run functions by the clock; see how that went."),
+        "triggers": ("stoker.cli.triggers:triggers", "Run functions on messages and events."),
         "list": ("stoker.cli.functions:list_functions", "List functions."),
         "describe": ("stoker.cli.describe:describe", "Show all about one function."),
         "logs": ("stoker.cli.logs:logs", "Show what a function printed."),
