@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final, cast
 
 from faststream.nats import NatsBroker
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import NoServersError
 from nats.errors import TimeoutError as NatsTimeout
@@ -25,7 +26,7 @@ from stoker_api.triggers.ports import Source, SourceSpec
 from stoker_api.triggers.records import Message, Outgoing, Start
 
 _WAIT_S: Final = 1.0
-_ACK_WAIT_S: Final = 30.0
+_ACK_WAIT_S: Final = 10.0
 _HOLDS_PER_WAIT: Final = 3
 _CONNECT_S: Final = 10
 
@@ -54,6 +55,7 @@ async def open_source(spec: SourceSpec) -> AsyncIterator[Source]:
         closed_cb=on_closed,
         error_cb=on_error,
     )
+    client: Client | None = None
     try:
         try:
             client = await broker.connect()
@@ -71,24 +73,21 @@ async def open_source(spec: SourceSpec) -> AsyncIterator[Source]:
             deliver_policy=DeliverPolicy.ALL if spec.start is Start.EARLIEST else DeliverPolicy.NEW,
         )
         pulled = await context.pull_subscribe(spec.topic, durable=spec.group, config=config)
-        source = _NatsSource(context, pulled, lost)
+        source = _NatsSource(client, context, pulled, lost)
         info = await pulled.consumer_info()
         source.hold_every_s = (info.config.ack_wait or _ACK_WAIT_S) / _HOLDS_PER_WAIT
-        yield source
-        await source.give_back()
+        try:
+            yield source
+        finally:
+            if not lost.done():
+                await source.give_back()
     finally:
         if not lost.done():
             lost.cancel()
         elif not lost.cancelled():
             lost.exception()  # seen
-        if client_is_open(broker):
-            await broker.stop()
-
-
-def client_is_open(broker: NatsBroker) -> bool:
-    """Whether there is something to close: draining a closed connection raises."""
-    connection = broker._connection
-    return connection is not None and not connection.is_closed
+        if client is not None and not client.is_closed:
+            await client.close()  # not by the broker's stop: its drain waits for answers that a fetch gave up
 
 
 async def _ensure_stream(context: JetStreamContext, subject: str) -> None:
@@ -105,8 +104,13 @@ class _NatsSource:
     hold_every_s: float | None = _ACK_WAIT_S / _HOLDS_PER_WAIT
 
     def __init__(
-        self, context: JetStreamContext, pulled: JetStreamContext.PullSubscription, lost: asyncio.Future[None]
+        self,
+        client: Client,
+        context: JetStreamContext,
+        pulled: JetStreamContext.PullSubscription,
+        lost: asyncio.Future[None],
     ) -> None:
+        self._client = client
         self._context = context
         self._pulled = pulled
         self._lost = lost
@@ -134,8 +138,10 @@ class _NatsSource:
 
     async def give_back(self) -> None:
         """At the end: what is not done may be handed out at once."""
+        await self._pulled.unsubscribe()  # else a fetch that was given up might be handed them
         for item in self._open.values():
             await item.nak()
+        await self._client.flush()
 
     async def publish(self, topic: str, outgoing: Outgoing) -> None:
         self._check()
