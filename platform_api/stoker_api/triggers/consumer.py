@@ -156,7 +156,8 @@ class Consumer:
         task.add_done_callback(ended)
 
     def _has_fault(self) -> bool:
-        return any(task.done() for task in self._tasks)
+        # done is not enough: a run that went well stays here until its callback was called
+        return any(task.done() and not task.cancelled() and task.exception() is not None for task in self._tasks)
 
     def _raise_faults(self, holding: asyncio.Task[None] | None) -> None:
         """What a run could not tell its broker is the end of this connection."""

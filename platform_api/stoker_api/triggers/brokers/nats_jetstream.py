@@ -124,6 +124,7 @@ class _NatsSource:
             self._check()
             return []
         messages = [_message(item) for item in found]
+        messages = [message for message in messages if message.id not in self._open]  # handed out twice: one ack does
         self._open |= {message.id: cast(Msg, message.handle) for message in messages}
         return messages
 
