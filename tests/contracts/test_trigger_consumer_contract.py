@@ -168,6 +168,13 @@ async def read(source: Source, number: int) -> list[Message]:
     return found
 
 
+async def read_all(source: Source, bodies: set[bytes]) -> None:
+    """Until each has come, some perhaps twice: it is at least once."""
+    while bodies:
+        (message,) = await read(source, 1)
+        bodies.discard(message.body)
+
+
 async def test_results_go_to_their_topic_at_background_priority(broker: Broker) -> None:
     calls = Calls(doubled)
     trigger = Trigger(broker, calls, next(_numbers))
@@ -209,8 +216,8 @@ async def test_what_was_not_done_when_all_was_killed_is_run_again(broker: Broker
             task.cancel()
         calls.gate.set()
         async with second.running():
-            assert sorted(message.body for message in await read(other, 3)) == [b"2", b"4", b"6"]
-    assert len(calls.bodies) == 6
+            await read_all(other, {b"2", b"4", b"6"})
+    assert len(calls.bodies) >= 6
 
 
 async def test_no_more_run_at_once_than_are_allowed(broker: Broker) -> None:
@@ -285,4 +292,4 @@ async def test_a_broker_that_dies_in_the_middle_loses_nothing(own_broker: Broker
         await asyncio.to_thread(own_broker.start)
         await trigger.until(TriggerState.CONSUMING)
         async with trigger.beside(trigger.record.results) as other:
-            assert {message.body for message in await read(other, 2)} == {b"4", b"6"}
+            await read_all(other, {b"4", b"6"})

@@ -68,7 +68,8 @@ def without_secrets(text: str, url: str) -> str:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for what is no number
+        if "," not in parts.netloc:  # several servers: Kafka's
+            _ = parts.port  # raises for what is no number
     except ValueError:
         raise InvalidOption("url is no URL", hint=f"Write it as {_FORMS}.") from None
     return parts

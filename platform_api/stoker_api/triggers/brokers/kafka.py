@@ -11,13 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Final, cast
 from urllib.parse import unquote, urlsplit
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from faststream.kafka import KafkaBroker
-from faststream.security import SASLPlaintext
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from stoker_api.triggers.brokers.kafka_offsets import Offsets
 from stoker_api.triggers.ports import Source, SourceSpec
-from stoker_api.triggers.records import Message, Outgoing, Start
+from stoker_api.triggers.records import Message, Outgoing
 
 _WAIT_MS: Final = 1000
 _LONGEST_CALL_MS: Final = 3_600_000
@@ -28,33 +26,37 @@ _LONGEST_CALL_MS: Final = 3_600_000
 async def open_source(spec: SourceSpec) -> AsyncIterator[Source]:
     """Connect and join the group."""
     parts = urlsplit(spec.url)
-    security = None
+    connection: dict[str, object] = {"bootstrap_servers": parts.netloc.rpartition("@")[2].split(",")}
     if parts.username:
-        security = SASLPlaintext(username=unquote(parts.username), password=unquote(parts.password or ""))
-    broker = KafkaBroker(parts.netloc.rpartition("@")[2].split(","), security=security, logger=None)
-    consumer: AIOKafkaConsumer | None = None
+        connection |= {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": unquote(parts.username),
+            "sasl_plain_password": unquote(parts.password or ""),
+        }
+    producer = AIOKafkaProducer(acks="all", **connection)
+    consumer = AIOKafkaConsumer(
+        spec.topic,
+        group_id=spec.group,
+        enable_auto_commit=False,
+        auto_offset_reset=spec.start.value,
+        max_poll_interval_ms=_LONGEST_CALL_MS,
+        **connection,
+    )
     try:
-        build = await broker.connect()
-        consumer = build(
-            spec.topic,
-            group_id=spec.group,
-            enable_auto_commit=False,
-            auto_offset_reset=spec.start.value if spec.start is Start.LATEST else "earliest",
-            max_poll_interval_ms=_LONGEST_CALL_MS,
-        )
+        await producer.start()
         await consumer.start()
-        yield _KafkaSource(broker, consumer)
-    finally:
-        if consumer is not None:
-            await consumer.stop()
-        await broker.stop()
+        yield _KafkaSource(producer, consumer)
+    finally:  # also of what did not start
+        await consumer.stop()
+        await producer.stop()
 
 
 class _KafkaSource:
     hold_every_s: float | None = None
 
-    def __init__(self, broker: KafkaBroker, consumer: AIOKafkaConsumer) -> None:
-        self._broker = broker
+    def __init__(self, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer) -> None:
+        self._producer = producer
         self._consumer = consumer
         self._offsets: dict[str, Offsets] = {}
 
@@ -76,7 +78,8 @@ class _KafkaSource:
 
     async def publish(self, topic: str, outgoing: Outgoing) -> None:
         headers = {**outgoing.headers, "content-type": outgoing.content_type}
-        await self._broker.publish(outgoing.body, topic=topic, headers=headers)
+        encoded = [(name, value.encode()) for name, value in headers.items()]
+        await self._producer.send_and_wait(topic, outgoing.body, headers=encoded)
 
     async def lag(self) -> int | None:
         waiting = 0

@@ -17,6 +17,7 @@ class Offsets:
     def received(self, partition: int, offset: int) -> None:
         """A message was handed out."""
         self._open.setdefault(partition, set()).add(offset)
+        self._committed.setdefault(partition, offset)  # what came before is not ours to commit
         self._next[partition] = max(self._next.get(partition, 0), offset + 1)
 
     def done(self, partition: int, offset: int) -> int | None:
