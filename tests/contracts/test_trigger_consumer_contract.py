@@ -276,6 +276,17 @@ async def test_a_broker_that_comes_late_is_found(own_broker: Broker) -> None:
             assert [message.body for message in await read(other, 1)] == [b"4"]
 
 
+@pytest.mark.slow
+async def test_a_broker_that_falls_silent_is_taken_for_lost(own_broker: Broker) -> None:
+    await asyncio.to_thread(own_broker.start)
+    trigger = Trigger(own_broker, Calls(doubled), next(_numbers))
+    async with trigger.running() as task:
+        await trigger.until(TriggerState.CONSUMING)
+        own_broker.freeze()
+        await trigger.until(TriggerState.DISCONNECTED)
+        task.cancel()
+
+
 async def test_a_broker_that_dies_in_the_middle_loses_nothing(own_broker: Broker) -> None:
     await asyncio.to_thread(own_broker.start)
     calls = Calls(doubled)

@@ -29,6 +29,8 @@ _WAIT_S: Final = 1.0
 _ACK_WAIT_S: Final = 10.0
 _HOLDS_PER_WAIT: Final = 3
 _CONNECT_S: Final = 10
+_PING_S: Final = 5
+"""A server that left two of these unanswered counts as lost."""
 
 
 @asynccontextmanager
@@ -52,6 +54,7 @@ async def open_source(spec: SourceSpec) -> AsyncIterator[Source]:
         max_reconnect_attempts=1,  # of the first connect, which would go on for ever by itself
         reconnect_time_wait=0,
         connect_timeout=_CONNECT_S,
+        ping_interval=_PING_S,
         closed_cb=on_closed,
         error_cb=on_error,
     )

@@ -24,6 +24,8 @@ from stoker_api.triggers.ports import Source, SourceSpec
 from stoker_api.triggers.records import Message, Outgoing, Start
 
 _BLOCK_MS: Final = 1000
+_SILENCE_S: Final = 5.0
+"""After which a server that says nothing counts as lost; longer than a blocking read."""
 _DATA: Final = b"data"
 _FASTSTREAM: Final = b"__data__"
 _TYPE: Final = "content-type"
@@ -32,7 +34,12 @@ _TYPE: Final = "content-type"
 @asynccontextmanager
 async def open_source(spec: SourceSpec) -> AsyncIterator[Source]:
     """Connect, and make the group (and the stream) where it is not there yet."""
-    broker = RedisBroker(spec.url, logger=None)  # type: ignore[arg-type] # None: it logs nothing
+    broker = RedisBroker(
+        spec.url,
+        logger=None,  # type: ignore[arg-type] # None: it logs nothing
+        socket_timeout=_SILENCE_S,
+        socket_connect_timeout=_SILENCE_S,
+    )
     try:
         client = await broker.connect()
         first = "0" if spec.start is Start.EARLIEST else "$"
