@@ -117,10 +117,14 @@ def test_one_unlucky_start_does_not_lose_a_contest() -> None:
     assert not contest.is_lost
 
 
+def _away(follower: str, at_s: float) -> bool:
+    return True
+
+
 def test_chains_stay_bounded() -> None:
     chains = Chains()
     for step in range(3000):
-        chains.note_burst(f"f{step * 7919 % 211}", step * 3.0)
+        chains.note_burst(f"f{step * 7919 % 211}", step * 3.0, _away)
     assert max(len(links) for links in chains._links.values()) <= 2
     assert max(len(names) for names in chains._followers.values()) <= 16
     for number in range(211):
@@ -132,10 +136,28 @@ def test_chains_stay_bounded() -> None:
 def test_what_does_not_follow_is_not_expected() -> None:
     chains = Chains()
     for step in range(40):
-        chains.note_burst("a", step * 5000.0)
+        chains.note_burst("a", step * 5000.0, _away)
         if step % 8 == 0:
-            chains.note_burst("b", step * 5000.0 + 30.0)
-    chains.note_burst("a", 1e6)
+            chains.note_burst("b", step * 5000.0 + 30.0, _away)
+    chains.note_burst("a", 1e6, _away)
+    assert chains.window("b", 600.0, 1e6) is None
+
+
+def test_what_follows_at_any_lag_is_no_chain() -> None:
+    chains = Chains()
+    for step in range(60):
+        chains.note_burst("a", step * 5000.0, _away)
+        chains.note_burst("b", step * 5000.0 + (10.0, 110.0, 60.0)[step % 3], _away)
+    chains.note_burst("a", 1e6, _away)
+    assert chains.window("b", 60.0, 1e6) is None
+
+
+def test_a_follower_that_is_there_anyway_teaches_no_chain() -> None:
+    chains = Chains()
+    for step in range(40):
+        chains.note_burst("a", step * 5000.0, lambda follower, at_s: False)
+        chains.note_burst("b", step * 5000.0 + 30.0, lambda follower, at_s: False)
+    assert chains.note_burst("a", 1e6, _away) == []
     assert chains.window("b", 600.0, 1e6) is None
 
 

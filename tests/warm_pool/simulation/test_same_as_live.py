@@ -139,8 +139,8 @@ def bursts(name: str, seed: int) -> list[Row]:
     while at_s < 5000.0:
         for _ in range(chance.randint(1, 4)):
             rows.append((f"default/{name}", UNIX_S + at_s, chance.randint(1, 3), 2.3))
-            at_s += chance.choice((7.0, 15.0, 33.0))
-        at_s += chance.choice((60.0, 150.0, 300.0, 900.0))
+            at_s += chance.choice((7.3, 15.4, 33.7))  # never at the very edge of a window, where who is first is chance
+        at_s += chance.choice((61.3, 151.7, 302.9, 904.1))
     return rows
 
 

@@ -212,7 +212,7 @@ class AdaptivePolicy:
         history.calls = count
         self._swept.append(function)
         self._pooled.note_load(at_s)
-        self._moved.update(self._chains.note_burst(function, at_s))
+        self._moved.update(self._chains.note_burst(function, at_s, self._is_away))
 
     def _end_gap(self, function: str, history: FunctionHistory, at_s: float, count: int) -> None:
         """A call after a gap: what was forecast for it is judged, then learned from."""
@@ -238,7 +238,7 @@ class AdaptivePolicy:
         history.note(at_s, count)
         history.swept_s = 0.0
         self._sweep(at_s)
-        self._moved.update(self._chains.note_burst(function, at_s))
+        self._moved.update(self._chains.note_burst(function, at_s, self._is_away))
 
     def _search(self, function: str) -> PriceSearch | None:
         scaling = self._scalings.get(function)
@@ -262,6 +262,11 @@ class AdaptivePolicy:
         elif curve.from_s != history.last_s:  # later calls of the same burst: the same forecast, from the last on
             curve = self._curves[function] = curve.after(history.last_s)
         return curve
+
+    def _is_away(self, function: str, at_s: float) -> bool:
+        """Its own past does not have it loaded. One without a forecast at hand was not asked for in a long time."""
+        curve = self._curves.get(function)
+        return curve is None or curve.log_hazard_at(at_s - curve.from_s) < -math.log(self.price_s(function))
 
     def _sweep(self, at_s: float) -> None:
         """Counts what has passed of open gaps, a few functions at a time."""

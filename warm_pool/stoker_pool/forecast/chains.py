@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,8 @@ _WITHIN_S: Final = 120.0
 _ENOUGH: Final = 4
 _KEPT: Final = 0.95
 _STALE: Final = 0.05
+_ALWAYS: Final = 0.5
+"""Of the times that the leader was called while the follower was away: less is no chain, and its own past knows better."""
 
 
 @dataclass(slots=True)
@@ -43,11 +46,17 @@ class _Link:
         if not 0.0 <= lag_s <= _WITHIN_S:
             return
         self.open_s = -math.inf
+        if abs(lag_s - self.lag_s) <= self.half_s:
+            self.followed += 1.0  # where it was expected: what comes at another lag follows by chance
         step = 0.5 if self.seen == 0 else 0.2
         self.spread_s += step * (abs(lag_s - self.lag_s) - self.spread_s) if self.seen else 0.0
         self.lag_s = lag_s if self.seen == 0 else self.lag_s + step * (lag_s - self.lag_s)
         self.seen += 1
-        self.followed += 1.0
+
+    @property
+    def half_s(self) -> float:
+        """Half the width of the window at the usual lag."""
+        return max(3.0 * self.spread_s, 1.0, 0.1 * self.lag_s)
 
 
 class Chains:
@@ -58,8 +67,11 @@ class Chains:
         self._links: dict[str, dict[str, _Link]] = {}
         self._followers: dict[str, list[str]] = {}
 
-    def note_burst(self, function: str, at_s: float) -> list[str]:
-        """A burst of ``function`` began; answers those that may follow it soon, whose windows have changed."""
+    def note_burst(self, function: str, at_s: float, is_away: Callable[[str, float], bool]) -> list[str]:
+        """A burst of ``function`` began; answers those that may follow it soon, whose windows have changed.
+
+        ``is_away(follower, at_s)``: it is not loaded anyway. Only then does its coming tell what a window is worth.
+        """
         links = self._links.setdefault(function, {})
         for link in links.values():
             link.follow(at_s)
@@ -69,6 +81,8 @@ class Chains:
         self._recent.append((function, at_s))
         moved = []
         for follower in self._followers.get(function, ()):
+            if not is_away(follower, at_s):
+                continue
             link = self._links[follower][function]
             link.lead(at_s)
             if self._is_believed(link):
@@ -81,9 +95,9 @@ class Chains:
         for link in self._links.get(function, {}).values():
             if not self._is_believed(link):
                 continue
-            half_s = max(3.0 * link.spread_s, 1.0, 0.1 * link.lag_s)
+            half_s = link.half_s
             due = Window(max(link.open_s + link.lag_s - half_s, link.open_s), link.open_s + link.lag_s + half_s)
-            share = (link.followed + 0.1) / (link.led + 1.0)
+            share = (link.followed - math.sqrt(link.followed)) / (link.led + 1.0)  # what is sure of it
             is_worth = share * price_s >= due.end_s - due.start_s
             if is_worth and due.end_s > now_s and (best is None or due.start_s < best.start_s):
                 best = Window(max(due.start_s, now_s), due.end_s)
@@ -111,4 +125,4 @@ class Chains:
 
     @staticmethod
     def _is_believed(link: _Link) -> bool:
-        return link.seen >= _ENOUGH and link.followed >= 0.2 * link.led
+        return link.followed >= _ENOUGH and link.followed >= _ALWAYS * link.led
