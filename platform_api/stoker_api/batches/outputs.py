@@ -7,6 +7,7 @@ The rules that must not break: a reader of a folder sees no output or a whole on
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -104,12 +105,20 @@ class FolderOutput:
             self.put(MANIFEST)
             if self._overwrite and self._target.exists() and not self._old.exists():
                 os.rename(self._target, self._old)
-            os.rename(self._staging, self._target)
+            self._show()
             sync_folder(self._target.parent)
         self._drop_old()
 
     def discard(self) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
+
+    def _show(self) -> None:
+        try:
+            os.rename(self._staging, self._target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # another run was faster by a moment
+                raise _exists(str(self._target)) from None
+            raise
 
     def _is_published(self) -> bool:
         try:

@@ -6,6 +6,7 @@ of them changes the input or an output that is there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -126,8 +127,9 @@ class Preparation:
     def forget_uploads(self, before_s: float, needed: Collection[str]) -> None:
         """Remove files that were sent before then, but for those that are ``needed`` (as URLs)."""
         for path in self.uploads.iterdir():
-            if path.stat().st_mtime < before_s and f"{UPLOAD_SCHEME}{path.name}" not in needed:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # one that just came gets its name meanwhile
+                if path.stat().st_mtime < before_s and f"{UPLOAD_SCHEME}{path.name}" not in needed:
+                    path.unlink()
 
     def _find(self, spec: NewBatch) -> list[InputFile]:
         urls = spec.input if spec.items is None else (self.put_inline(spec),)

@@ -170,7 +170,7 @@ class BatchRunner:
                         work = self._active[record.id] = _Work()
                         work.task = asyncio.ensure_future(self._work(record.id, work))
                 await self._purge()
-            except PlatformError:
+            except Exception:  # the next wake looks again: a loop that has died would take up no run any more
                 log.exception("batch runs could not be looked at")
 
     async def _work(self, batch_id: str, work: _Work) -> None:

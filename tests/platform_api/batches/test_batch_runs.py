@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import math
 import os
 import random
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.batch_rig import LIMIT_S, Answer, BatchRig, doubled, refusal
 from stoker.errors import Conflict, Forbidden, InvalidInput, NotFound
 from stoker_api.batches.mapping import MappingFailed
 from stoker_api.batches.outputs import OutputExists
+from stoker_api.batches.preparation import Preparation
 from stoker_api.batches.records import BatchRecord
 from stoker_api.batches.states import BatchState
 from stoker_api.internal_calls import CallResult
@@ -322,6 +324,26 @@ async def test_runs_beyond_the_limit_wait_their_turn(rig: BatchRig) -> None:
         rig.calls.gate.set()
         for document in (first, second):
             assert (await rig.ended(batches, document["id"])).state is BatchState.SUCCEEDED
+
+
+async def test_runs_are_taken_up_whatever_becomes_of_cleaning_up(
+    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(*_: object) -> None:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(Preparation, "forget_uploads", vanish)
+    for number in range(2):
+        assert (await run(rig, output=str(rig.folder / f"out-{number}"))).state is BatchState.SUCCEEDED
+
+
+async def test_an_upload_that_gets_its_name_meanwhile_is_no_fault(rig: BatchRig) -> None:
+    async with rig.running() as batches:
+        folder = rig.folder / "state" / "uploads"
+        (folder / "gone").symlink_to(folder / "never-there")
+        (folder / "old").write_bytes(b"")
+        batches.runner._preparation.forget_uploads(math.inf, ())
+        assert not (folder / "old").exists()
 
 
 async def test_an_upload_comes_in_pieces_and_only_at_its_end(rig: BatchRig) -> None:

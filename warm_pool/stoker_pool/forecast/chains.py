@@ -22,7 +22,7 @@ _ENOUGH: Final = 4
 _KEPT: Final = 0.95
 _STALE: Final = 0.05
 _ALWAYS: Final = 0.5
-"""Of the times that the leader was called while the follower was away: less is no chain, and its own past knows better."""
+"""Of the times that the leader was called while the follower was away: what follows less often is no chain."""
 
 
 @dataclass(slots=True)
