@@ -23,7 +23,7 @@ from stoker_pool.forecast.contest import TIMER_S, Contest
 from stoker_pool.forecast.curve import Curve
 from stoker_pool.forecast.features import ages, features
 from stoker_pool.forecast.hazard_net import HazardNet
-from stoker_pool.forecast.history import BURST_HALF_S, BURST_S, HALF_LIVES_S, FunctionHistory
+from stoker_pool.forecast.history import BURST_HALF_S, BURST_S, FunctionHistory
 from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, level_of
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.forecast.pooled import PooledHazard
@@ -37,8 +37,7 @@ FARTHEST_S: Final = 1e11
 _CURVES: Final = 512
 _EXPECTED: Final = math.log(1.0 / 60.0)
 _KEPT_GAPS: Final = 8
-_NEXT_USE_S: Final = 7200.0
-_SELDOM: Final = 1e-7
+_NEXT_USE_S: Final = 1800.0
 _SWEPT_AT_ONCE: Final = 2
 _SWEEP_STEP_S: Final = 60.0
 
@@ -138,17 +137,16 @@ class AdaptivePolicy:
         return math.exp(self._curve(function, history).log_hazard_at(max(at_s - history.last_s, 0.0)))
 
     def next_use_rate(self, function: str, now_s: float) -> float:
-        """Calls per second to expect, for eviction: the mean of what is forecast and of how often it was used lately.
+        """Calls per second to expect, for eviction: what is forecast, and what the calls of late say beside it.
 
-        The geometric one: alone, the forecast evicts what pauses, and frequency what has only begun to be used.
+        Alone, the forecast evicts what pauses, and frequency what has only begun to be used.
         """
         history = self._functions.get(function)
         if history is None or not -FARTHEST_S < now_s < FARTHEST_S:
             return 0.0
         age_s = max(now_s - history.last_s, 0.0)
         forecast = self._curve(function, history).expected_calls(age_s, age_s + _NEXT_USE_S) / _NEXT_USE_S
-        lately = history.rates[-1] * 2.0 ** (-age_s / HALF_LIVES_S[-1]) + _SELDOM
-        return math.sqrt(forecast * lately)
+        return forecast + self._pooled.recurrence.calls_per_s(history, age_s)
 
     def price_s(self, function: str) -> float:
         """Idle seconds that one cold start of the function is worth now."""
@@ -234,6 +232,7 @@ class AdaptivePolicy:
         else:
             del self._curves[function]
         self._pooled.note_gap(history.bursts, history.swept_s, gap_s)
+        self._pooled.recurrence.note(history, history.swept_s, gap_s, is_return=True)
         self._pooled.note_load(at_s)
         history.note(at_s, count)
         history.swept_s = 0.0
@@ -279,4 +278,5 @@ class AdaptivePolicy:
             age_s = at_s - history.last_s
             if age_s > history.swept_s + _SWEEP_STEP_S:
                 self._pooled.note_waiting(history.bursts, history.swept_s, age_s)
+                self._pooled.recurrence.note(history, history.swept_s, age_s, is_return=False)
                 history.swept_s = age_s

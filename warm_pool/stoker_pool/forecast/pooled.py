@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from stoker_pool.forecast.history import BURST_S, Floats
+from stoker_pool.forecast.recurrence import Recurrence
 
 CLASSES: Final = 12
 """Functions by how many gaps they have shown: 0, 1, 2-3, 4-7, … 1024 and more."""
@@ -38,6 +39,7 @@ class PooledHazard:
         self._loads = [0.0] * len(LOAD_MEMORIES_S)
         self.first_s: float | None = None
         self.last_s = 0.0
+        self.recurrence = Recurrence()
         self._seed()
 
     def note_gap(self, gaps: int, from_s: float, gap_s: float) -> None:
@@ -86,21 +88,23 @@ class PooledHazard:
         """All of it."""
         first_s = self.last_s if self.first_s is None else self.first_s
         times = [float(self.first_s is not None), first_s, self.last_s]
-        return [times, list(self._loads), *self.hits.tolist(), *self.exposure_s.tolist()]
+        returns = [self.recurrence.returns, self.recurrence.expected]
+        return [times, returns, list(self._loads), *self.hits.tolist(), *self.exposure_s.tolist()]
 
     @classmethod
     def of_numbers(cls, rows: list[list[float]]) -> PooledHazard:
         """What ``numbers`` said; raises ``ValueError`` where that is none of it."""
         pooled = cls()
-        if [len(row) for row in rows] != [3, len(LOAD_MEMORIES_S)] + [_BINS] * (2 * CLASSES):
+        if [len(row) for row in rows] != [3, 2, len(LOAD_MEMORIES_S)] + [_BINS] * (2 * CLASSES):
             raise ValueError("the forecast's state has another number of classes")
         if min(min(row) for row in rows[1:]) < 0:
             raise ValueError("the forecast's state counts less than nothing")
         is_begun, first_s, pooled.last_s = rows[0]
         pooled.first_s = first_s if is_begun else None
-        pooled._loads = list(rows[1])
-        pooled.hits = np.array(rows[2 : 2 + CLASSES])
-        pooled.exposure_s = np.array(rows[2 + CLASSES :])
+        pooled.recurrence = Recurrence(*rows[1])
+        pooled._loads = list(rows[2])
+        pooled.hits = np.array(rows[3 : 3 + CLASSES])
+        pooled.exposure_s = np.array(rows[3 + CLASSES :])
         return pooled
 
     def _expose(self, kind: int, from_s: float, to_s: float) -> None:
