@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+
 from stoker.options import Scaling
 from stoker_pool.forecast.policy import Window, Windows
 
@@ -68,8 +70,9 @@ class FakeForecast:
         moved, self.moved = frozenset(self.moved), set()
         return moved
 
-    def state(self) -> bytes:
-        return b"learned"
+    def state_in_steps(self) -> Generator[None, None, Callable[[], bytes]]:
+        yield
+        return lambda: b"learned"
 
     def restore(self, state: bytes) -> None:
         if state != b"learned":

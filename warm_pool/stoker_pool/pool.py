@@ -36,6 +36,7 @@ from stoker_pool.revision_pool import RevisionPool
 from stoker_pool.room import RoomKeeper
 from stoker_pool.settings import PoolSettings
 from stoker_pool.trial import Trial
+from stoker_pool.turns import in_turns
 from stoker_pool.warmth import Warmth
 from stoker_runtime.clock import Clock
 from stoker_runtime.dispatcher import Dispatcher
@@ -364,7 +365,8 @@ class Pool:
     async def _save_forecast(self) -> None:
         if self.warmth.is_changed:
             self.warmth.is_changed = False
-            await asyncio.to_thread(self._forecast_store.save, self._forecast.state())
+            pack = await in_turns(self._forecast.state_in_steps())
+            await asyncio.to_thread(lambda: self._forecast_store.save(pack()))
 
     async def _prewarm_quietly(self, plan: RevisionPlan) -> None:
         try:

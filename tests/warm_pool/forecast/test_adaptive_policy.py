@@ -181,6 +181,28 @@ def test_it_turns_itself_off_where_a_plain_timer_is_cheaper_and_says_so() -> Non
     assert not learner.is_off("default/moody")
 
 
+def test_calls_may_come_while_its_state_is_read() -> None:
+    learner = policy()
+    for number in range(300):
+        learner.note_calls(f"default/f{number}", MONDAY_S + number)
+    steps = learner.state_in_steps()
+    turns = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            pack = end.value
+            break
+        turns += 1
+        learner.note_calls(f"default/new{turns}", MONDAY_S + 400.0 + turns)
+        learner.forget(f"default/f{299 - turns}")
+    assert turns > 5
+    state = pack()
+    again = policy()
+    again.restore(state)
+    assert again.status("default/f0")
+
+
 def test_a_follower_is_due_after_its_leader() -> None:
     learner = policy()
     at_s = MONDAY_S

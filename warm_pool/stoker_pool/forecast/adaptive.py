@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Final
 
 from stoker.options import Scaling
@@ -28,7 +28,7 @@ from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, leve
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.forecast.pooled import PooledHazard
 from stoker_pool.forecast.prices import WARMTH_PRICES_S, PriceSearch, bounded, price_of
-from stoker_pool.forecast.snapshot import Learned, packed, unpacked
+from stoker_pool.forecast.snapshot import Learned, packed_in_steps, unpacked
 from stoker_pool.forecast.windows import merged
 
 MOST_FUNCTIONS: Final = 20_000
@@ -187,9 +187,19 @@ class AdaptivePolicy:
 
     # --- state --------------------------------------------------------------------------------------------------------
 
+    def state_in_steps(self) -> Generator[None, None, Callable[[], bytes]]:
+        """All that was learned, but who follows whom: that is learned again within minutes. See ``Forecast``."""
+        return packed_in_steps(Learned(self._pooled, self._functions, self._contests, self._searches))
+
     def state(self) -> bytes:
-        """All that was learned, but who follows whom: that is learned again within minutes."""
-        return packed(Learned(self._pooled, self._functions, self._contests, self._searches))
+        """The same at once."""
+        steps = self.state_in_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                pack: Callable[[], bytes] = end.value
+                return pack()
 
     def restore(self, state: bytes) -> None:
         """Go on from ``state``; raises ``ValueError`` where it is damaged or of another version, changing nothing."""

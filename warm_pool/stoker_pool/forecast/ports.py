@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from stoker.options import Scaling
@@ -41,8 +42,8 @@ class Forecast(WarmthPolicy, Protocol):
         """Functions whose windows have changed since this was last asked, because others were called."""
         ...
 
-    def state(self) -> bytes:
-        """All that was learned."""
+    def state_in_steps(self) -> Generator[None, None, Callable[[], bytes]]:
+        """All that was learned, read in short steps with calls in between; what it returns packs it, in any thread."""
         ...
 
     def restore(self, state: bytes) -> None:

@@ -10,7 +10,9 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -23,6 +25,7 @@ from stoker_pool.forecast.prices import PriceSearch
 _MAGIC: Final = b"stoker-forecast-1\n"
 _HEAD: Final = struct.Struct("<IQI")
 """CRC of what follows, its length, and the length of its JSON part."""
+_AT_ONCE: Final = 32
 
 
 @dataclass(slots=True)
@@ -35,28 +38,42 @@ class Learned:
     searches: dict[str, PriceSearch]
 
 
-def packed(learned: Learned) -> bytes:
-    """The bytes of ``learned``."""
+def packed_in_steps(learned: Learned) -> Generator[None, None, Callable[[], bytes]]:
+    """Reads ``learned`` a few functions at a step, so that calls need not wait for ten thousand of them.
+
+    What it returns makes the bytes, in any thread: it looks at copies alone.
+    """
+    names: list[str] = []
+    scalars: list[bytes] = []
+    counts: list[bytes] = []
+    for name, history in list(learned.functions.items()):
+        row = history.numbers()
+        names.append(name)
+        scalars.append(row[0].astype("<f8").tobytes())
+        counts.append(row[1].astype("<f4").tobytes())
+        if not len(names) % _AT_ONCE:
+            yield
     contests = {
         name: [item.forecast_s, item.timer_s, item.gaps, item.is_lost] for name, item in learned.contests.items()
     }
     searches = {name: [item.calls, *item.counts.tolist()] for name, item in learned.searches.items()}
-    described = {
-        "functions": list(learned.functions),
+    described: dict[str, object] = {
+        "functions": names,
         "contests": contests,
         "searches": searches,
         "pooled": learned.pooled.numbers(),
     }
+    return partial(_joined, described, scalars, counts)
+
+
+def _joined(described: dict[str, object], scalars: list[bytes], counts: list[bytes]) -> bytes:
     text = json.dumps(described, separators=(",", ":"), allow_nan=False).encode()
-    numbers = [history.numbers() for history in learned.functions.values()]
-    scalars = b"".join(item[0].astype("<f8").tobytes() for item in numbers)
-    counts = b"".join(item[1].astype("<f4").tobytes() for item in numbers)
-    body = text + scalars + counts
+    body = b"".join((text, *scalars, *counts))
     return _MAGIC + _HEAD.pack(zlib.crc32(body), len(body), len(text)) + body
 
 
 def unpacked(state: bytes) -> Learned:
-    """What ``packed`` was given; raises ``ValueError`` that says what is wrong."""
+    """What was packed; raises ``ValueError`` that says what is wrong."""
     if not state.startswith(_MAGIC):
         raise ValueError("the forecast's state is of another version, or none")
     body = memoryview(state)[len(_MAGIC) + _HEAD.size :]
