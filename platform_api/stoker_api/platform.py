@@ -19,6 +19,7 @@ from stoker.preflight import PlatformFacts, own_facts
 from stoker_api.batches.functions import RegisteredFunctions
 from stoker_api.batches.metrics import BatchCollector
 from stoker_api.batches.preparation import Preparation
+from stoker_api.batches.records import NewBatch
 from stoker_api.batches.runner import BatchRunner
 from stoker_api.batches.service import Batches
 from stoker_api.batches.uploads import Uploads
@@ -231,12 +232,15 @@ class Platform:
             else:
                 await self.batches.runner.cancel(work_id)
 
+        def read_ahead(spec: NewBatch) -> None:
+            asyncio.get_running_loop().run_in_executor(None, self.batches.read_ahead, spec)
+
         schedules = await self._stack.enter_async_context(
             open_schedules(
                 self.work,
                 ends,
                 self.pool,
-                Started(wake_work=wake_work, cancel_work=cancel_work),
+                Started(wake_work=wake_work, cancel_work=cancel_work, read_ahead=read_ahead),
                 self.clock,
                 lambda namespace, name: self.registry.find(FunctionKey(namespace, name)) is not None,
             )

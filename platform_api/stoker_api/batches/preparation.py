@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stoker.errors import InvalidInput
+from stoker.errors import InvalidInput, PlatformError
 from stoker_api.batches.input_files import InputFile, InputFiles, RowStream
 from stoker_api.batches.items import Items, Sample, mapping_of, take_sample
 from stoker_api.batches.locations import UPLOAD_SCHEME
@@ -82,6 +82,12 @@ class Preparation:
             sample=sample,
             mapping=mapping,
         )
+
+    def read_ahead(self, spec: NewBatch) -> None:
+        """Bring the first rows into the file cache; whatever is wrong will be told when the run begins."""
+        if spec.items is None:
+            with contextlib.suppress(PlatformError, OSError):
+                take_sample(RowStream(self._inputs, self._find(spec)))
 
     def count(self, checked: Checked) -> tuple[float, bool]:
         """Rows of the input, and whether that is exact."""

@@ -57,6 +57,10 @@ class Batches:
         self.runner.wake()
         return await self.document(spec.id)
 
+    def read_ahead(self, spec: NewBatch) -> None:
+        """A run like this one is about to begin. Waits for the disk: call it in a thread."""
+        self._preparation.read_ahead(spec)
+
     async def dry_run(self, spec: NewBatch) -> Json:
         """What ``create`` would check, what it would do, and what that takes by what was learned."""
         spec = dataclasses.replace(spec, id=new_id("batch", self._now_s()))

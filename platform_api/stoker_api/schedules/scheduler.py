@@ -17,7 +17,10 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from stoker.errors import Conflict, InvalidOption, NotFound, PlatformError
+from stoker_api.batches.records import NewBatch
 from stoker_api.schedules.records import ScheduleRecord, Ticked
+from stoker_api.schedules.ticks import Ticks
+from stoker_api.schedules.work import new_batch
 from stoker_api.stores.sqlite.database import Database
 from stoker_api.stores.sqlite.schedule_steps import Steps
 from stoker_api.stores.sqlite.schedules import SqliteScheduleStore
@@ -44,6 +47,8 @@ class Started:
     wake_work: Callable[[], None]
     """Jobs or batch runs were made."""
     cancel_work: Callable[[str], Awaitable[None]]
+    read_ahead: Callable[[NewBatch], None] = lambda _: None
+    """A batch run like this one begins within half a minute: its input may be read ahead."""
 
 
 class Scheduler:
@@ -59,6 +64,8 @@ class Scheduler:
         self._known: dict[str, ScheduleRecord] = {}
         self._wakes: dict[str, float | None] = {}
         self._expected: dict[str, tuple[str, str, float]] = {}
+        self._read_ahead_s: dict[str, float] = {}
+        """The last tick of a batch run whose input was read ahead."""
         self._touched: set[str] = set()
         self._reload_s = -math.inf
         """Unix time of the next look at all schedules; another process may have made or changed one."""
@@ -110,6 +117,7 @@ class Scheduler:
             self._started.wake_work()
             for work_id in await self._store.works_to_cancel():
                 await self._cancel(work_id)
+        self._read_ahead(now_s)
         coming = [wake_s for wake_s in self._wakes.values() if wake_s is not None]
         left_s = min(coming, default=now_s + LONGEST_SLEEP_S) - self._clock.now().timestamp()
         return min(max(left_s, 0.0), LONGEST_SLEEP_S)
@@ -178,6 +186,18 @@ class Scheduler:
         if self._expected.get(schedule_id) != expected:
             self._expected[schedule_id] = expected
             self._oracle.expect(record.namespace, record.function, ticked.expected_s, source=_source(schedule_id))
+
+    def _read_ahead(self, now_s: float) -> None:
+        """The last look before a tick comes within half a minute of it."""
+        for schedule_id, (_, _, at_s) in self._expected.items():
+            record = self._known[schedule_id]
+            is_near = now_s < at_s <= now_s + LONGEST_SLEEP_S
+            if is_near and record.target.batch is not None and self._read_ahead_s.get(schedule_id) != at_s:
+                self._read_ahead_s[schedule_id] = at_s
+                try:
+                    self._started.read_ahead(new_batch(record, Ticks(record.schedule).zone, at_s, now_s))
+                except PlatformError as error:  # the tick itself will tell whoever should know
+                    log.info("nothing read ahead", extra={"schedule": schedule_id, "reason": error.detail})
 
     async def _cancel(self, work_id: str) -> None:
         try:

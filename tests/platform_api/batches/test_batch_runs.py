@@ -346,6 +346,14 @@ async def test_an_upload_that_gets_its_name_meanwhile_is_no_fault(rig: BatchRig)
         assert not (folder / "old").exists()
 
 
+async def test_reading_ahead_leaves_errors_to_the_run(rig: BatchRig) -> None:
+    async with rig.running() as batches:
+        batches.read_ahead(rig.spec())
+        batches.read_ahead(rig.spec(input=(str(rig.folder / "never.jsonl"),)))
+        batches.read_ahead(rig.spec(input=("/etc/passwd",)))
+    assert not rig.output.exists()
+
+
 async def test_an_upload_comes_in_pieces_and_only_at_its_end(rig: BatchRig) -> None:
     async def pieces(*data: bytes):  # type: ignore[no-untyped-def]  # an async generator of bytes
         for each in data:

@@ -14,6 +14,7 @@ import pytest
 
 from stoker.errors import Conflict, InvalidInput, InvalidOption, NotFound
 from stoker.schedule import Cron, Every, Schedule
+from stoker_api.batches.records import NewBatch
 from stoker_api.batches.states import BatchState
 from stoker_api.schedules.opening import WorkEnds
 from stoker_api.schedules.records import Origin, RunState, ScheduleRecord, Target
@@ -49,6 +50,7 @@ class Rig:
     clock: VirtualClock
     canceled: list[str]
     steps: Steps
+    read_ahead: list[NewBatch]
 
     async def make(self, schedule: Schedule, **more: object) -> ScheduleRecord:
         record = await self.schedules.create("default", "nightly", "f", schedule, **more)  # type: ignore[arg-type]
@@ -87,9 +89,11 @@ async def rig(path: Path, clock: VirtualClock | None = None) -> AsyncIterator[Ri
         async def cancel(work_id: str) -> None:
             canceled.append(work_id)
 
-        scheduler = Scheduler(database, steps, oracle, Started(wake_work=lambda: None, cancel_work=cancel), clock)
+        read_ahead: list[NewBatch] = []
+        started = Started(wake_work=lambda: None, cancel_work=cancel, read_ahead=read_ahead.append)
+        scheduler = Scheduler(database, steps, oracle, started, clock)
         schedules = Schedules(database, steps, scheduler, clock, lambda namespace, name: name == "f")
-        yield Rig(database, schedules, scheduler, oracle, clock, canceled, steps)
+        yield Rig(database, schedules, scheduler, oracle, clock, canceled, steps, read_ahead)
 
 
 async def test_a_tick_makes_one_job_and_moves_on(tmp_path: Path) -> None:
@@ -105,6 +109,19 @@ async def test_a_tick_makes_one_job_and_moves_on(tmp_path: Path) -> None:
         await at.end(job_id)
         assert await at.states(record) == ["succeeded"]
         assert at.oracle.expected == {f"schedule:{record.id}": at.clock.now().timestamp() + HOUR_S}
+
+
+async def test_the_input_of_a_batch_run_is_read_ahead_once_and_just_before_its_tick(tmp_path: Path) -> None:
+    target = {"input": "/data/{{ scheduled_time:%H }}.jsonl"}
+    async with rig(tmp_path / "work.db") as at:
+        await at.make(Every(hours=1), target=Target(batch=target))
+        await at.forward(HOUR_S - 31)
+        assert at.read_ahead == []
+        for _ in range(3):
+            await at.forward(10)
+        assert [spec.input for spec in at.read_ahead] == [("/data/01.jsonl",)]
+        await at.forward(1)
+        assert [spec.input for spec in at.read_ahead] == [("/data/01.jsonl",)]
 
 
 async def test_what_was_undone_is_decided_again(tmp_path: Path) -> None:
