@@ -172,7 +172,8 @@ class Binder:
     def _prefetches(self, full_batch: int) -> bool:
         queue = self._queue
         if not queue.has_apart:
-            waiting = queue.ordinary if queue.has_parked else queue.depth
+            # never for the items of a batch run: a caller that comes now would wait for two of their batches
+            waiting = min(queue.ordinary, queue.callers) if queue.has_parked else queue.callers
         else:
             waiting = full_batch if queue.has_suspects_next else 0
         return prefetches_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.dispatch_rig import Rig
 
 from stoker.options import Batch
@@ -75,3 +76,18 @@ def test_a_run_that_is_paused_says_nothing_of_the_patience_of_callers() -> None:
         assert item.cancel is not None
         item.cancel()
     assert rig.dispatcher._door.patience.left_share == 0.0
+
+
+@pytest.mark.parametrize(("priority", "held"), [(Priority.INTERACTIVE, 2), (Priority.BATCH, 1)])
+def test_a_replica_holds_one_batch_more_for_callers_and_none_for_batch_runs(priority: Priority, held: int) -> None:
+    rig = Rig(batch=Batch(max_batch_size=4))
+    replica = rig.replica()
+    for _ in range(16):  # so that a batch is known to be shorter than the hops are worth
+        rig.call()
+        rig.loop.advance(0.0005)
+        replica.answer_all()
+        rig.loop.settle()
+    for _ in range(60):
+        rig.call(priority=priority, settle=False)
+    rig.loop.settle()
+    assert len(replica.executions) == held
