@@ -18,7 +18,7 @@ import msgspec
 from stoker.errors import InvalidInput, PlatformError
 from stoker_api.batches.input_files import InputFile, InputFiles, RowStream
 from stoker_api.batches.items import Items, Sample, mapping_of, take_sample
-from stoker_api.batches.locations import UPLOAD_SCHEME
+from stoker_api.batches.locations import UPLOAD_SCHEME, Place, parse_location
 from stoker_api.batches.mapping import Parameters, RowMapping
 from stoker_api.batches.open_parts import OpenParts
 from stoker_api.batches.outputs import Output, open_output, told, write_synced
@@ -84,9 +84,13 @@ class Preparation:
         )
 
     def read_ahead(self, spec: NewBatch) -> None:
-        """Bring the first rows into the file cache; whatever is wrong will be told when the run begins."""
-        if spec.items is None:
-            with contextlib.suppress(PlatformError, OSError):
+        """Bring the first rows into the file cache; whatever is wrong will be told when the run begins.
+
+        What is read over the network stays in no cache here, and a slow server could hold up the platform's end.
+        """
+        with contextlib.suppress(PlatformError, OSError):
+            places = {parse_location(url, self._roots).place for url in spec.input}
+            if spec.items is None and Place.REMOTE not in places:
                 take_sample(RowStream(self._inputs, self._find(spec)))
 
     def count(self, checked: Checked) -> tuple[float, bool]:

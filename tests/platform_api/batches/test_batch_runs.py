@@ -17,7 +17,7 @@ from stoker.errors import Conflict, Forbidden, InvalidInput, NotFound
 from stoker_api.batches.mapping import MappingFailed
 from stoker_api.batches.outputs import OutputExists
 from stoker_api.batches.preparation import Preparation
-from stoker_api.batches.records import BatchRecord
+from stoker_api.batches.records import BatchRecord, NewBatch
 from stoker_api.batches.states import BatchState
 from stoker_api.internal_calls import CallResult
 from stoker_runtime.invocation import Priority
@@ -352,6 +352,20 @@ async def test_reading_ahead_leaves_errors_to_the_run(rig: BatchRig) -> None:
         batches.read_ahead(rig.spec(input=(str(rig.folder / "never.jsonl"),)))
         batches.read_ahead(rig.spec(input=("/etc/passwd",)))
     assert not rig.output.exists()
+
+
+async def test_only_what_is_on_this_machine_is_read_ahead(rig: BatchRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[str, ...]] = []
+
+    def find(_: Preparation, spec: NewBatch) -> list[object]:
+        found.append(spec.input)
+        raise NotFound("nothing")
+
+    monkeypatch.setattr(Preparation, "_find", find)
+    preparation = Preparation(rig.folder, ["https://data.example/", str(rig.folder)])
+    for url in ("https://data.example/in.jsonl", str(rig.folder / "in.jsonl")):
+        preparation.read_ahead(rig.spec(input=(url,)))
+    assert found == [(str(rig.folder / "in.jsonl"),)]
 
 
 async def test_an_upload_comes_in_pieces_and_only_at_its_end(rig: BatchRig) -> None:
