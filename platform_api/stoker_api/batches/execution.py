@@ -125,6 +125,7 @@ class BatchExecution:
         progress.failed += failed
         progress.errors.extend(errors)
         progress.had, progress.had_failed = progress.done, progress.failed
+        self._news.set()  # whole parts may be among them, and reading waits until those are committed
         self._replan()
 
     async def _feed(self) -> None:

@@ -15,6 +15,7 @@ from tests.support.batch_rig import LIMIT_S, Answer, BatchRig, doubled, refusal
 
 from stoker.errors import Conflict, Forbidden, InvalidInput, NotFound
 from stoker_api.batches.mapping import MappingFailed
+from stoker_api.batches.open_parts import OpenParts
 from stoker_api.batches.outputs import OutputExists
 from stoker_api.batches.preparation import Preparation
 from stoker_api.batches.records import BatchRecord, NewBatch
@@ -268,6 +269,23 @@ async def test_a_full_disk_pauses_the_run_and_nothing_is_lost(rig: BatchRig, mon
         await batches.runner.resume(document["id"])
         assert (await rig.ended(batches, document["id"])).state is BatchState.SUCCEEDED
     assert rig.results() == [(number, 2 * number) for number in range(25)]
+
+
+async def test_a_run_whose_next_parts_were_all_whole_when_it_stopped_goes_on(
+    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.write_input([{"x": number} for number in range(70)])
+    read_ahead = asyncio.Event()  # four parts of ten rows: nothing more is read until the first is committed
+    rig.calls.answer = counting(40, read_ahead)
+    async with rig.running() as batches:
+        monkeypatch.setattr(OpenParts, "write_next", lambda _: None)
+        document = await batches.create(rig.spec())
+        await asyncio.wait_for(read_ahead.wait(), LIMIT_S)
+        await batches.runner.pause(document["id"])
+        monkeypatch.undo()
+        await batches.runner.resume(document["id"])
+        assert (await rig.ended(batches, document["id"])).state is BatchState.SUCCEEDED
+    assert rig.results() == [(number, 2 * number) for number in range(70)]
 
 
 def counting(budget: int, enough: asyncio.Event) -> Answer:
