@@ -29,8 +29,9 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# A test that hangs fails with its stacks printed; it must not take the whole run with it.
 unit: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --timeout 300
 
 # Brokers that tests of triggers start by themselves; without them these tests skip here and fail in CI.
 BROKERS := redis-server nats-server rabbitmq-server

@@ -53,9 +53,11 @@ class Load:
 
     def _call(self, function: str, number: int) -> None:
         with self._platform.client() as client:
-            while not self._is_over.is_set():
+            while True:  # once at least, however short the fault
                 number += 1
                 self._note(function, number, client)
+                if self._is_over.is_set():
+                    return
 
     def _note(self, function: str, number: int, client: httpx.Client) -> None:
         try:
