@@ -154,6 +154,14 @@ def _prewarm_metrics(pool: Pool) -> Iterator[Metric]:
     yield prewarms
     yield waits
     yield loaded
+    off = GaugeMetricFamily(
+        "stoker_forecast_off",
+        "1 where the forecast of an adaptive function is turned off, because a plain keep-alive does better.",
+        labels=labels,
+    )
+    for function, is_off in pool.forecasts_off():
+        off.add_metric(function.split("/", 1), float(is_off))
+    yield off
 
 
 def _phases(stats: DispatcherStats) -> Iterator[tuple[str, int]]:

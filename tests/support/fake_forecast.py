@@ -23,6 +23,7 @@ class FakeForecast:
         self.moved: set[str] = set()
         self.restored = b""
         self.is_broken = False
+        self.off: set[str] = set()
 
     def plan(self, function: str, *spans: tuple[float, float]) -> None:
         """To be loaded in these spans, whatever happens."""
@@ -64,7 +65,7 @@ class FakeForecast:
         return "as a test says"
 
     def is_off(self, function: str) -> bool:
-        return False
+        return function in self.off
 
     def take_moved(self) -> frozenset[str]:
         moved, self.moved = frozenset(self.moved), set()

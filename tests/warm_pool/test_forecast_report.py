@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import generate_latest
 from tests.support.fake_backend import FakeBackend
 from tests.support.fake_forecast import FakeForecast
 from tests.support.pool_rig import Bundles, fake_pool, submit
 
 from stoker.options import Scaling
+from stoker_api.control.forecast import document_of
+from stoker_api.gateway.counters import GatewayCounters
+from stoker_api.metrics import metrics_registry
 from stoker_pool.forecast.account import WarmthAccount
 
 F = "default/f"
@@ -66,3 +70,24 @@ def test_savings_are_against_ten_minutes_after_each_call() -> None:
         account.note_call(at_s)
     assert account.timer_s(5100.0) == 100.0 + 0.0 + 600.0 + 100.0
     assert account.timer_s(9000.0) == 100.0 + 0.0 + 600.0 + 600.0
+
+
+async def test_a_forecast_that_is_turned_off_says_so_in_the_report_the_document_and_the_metrics() -> None:
+    forecast = FakeForecast()
+    forecast.off = {F, "default/fixed"}
+    async with fake_pool(FakeBackend(), forecast=forecast) as (pool, _):
+        for name, keep_alive_s in (("f", "adaptive"), ("good", "adaptive"), ("fixed", 60)):
+            pool.dispatcher(
+                Bundles().plan(f"def {name}(x):\n    return x\n", name, scaling={"keep_alive_s": keep_alive_s})
+            )
+        assert pool.forecast("default", "f", ADAPTIVE).is_off
+        assert document_of(pool.forecast("default", "f", ADAPTIVE))["off"] is True
+        assert not pool.forecast("default", "good", ADAPTIVE).is_off
+        scraped = generate_latest(metrics_registry(pool, GatewayCounters())).decode()
+        told = {line for line in scraped.splitlines() if line.startswith("stoker_forecast_off{")}
+        assert told == {
+            'stoker_forecast_off{function="f",namespace="default"} 1.0',
+            'stoker_forecast_off{function="good",namespace="default"} 0.0',
+        }
+        pool.retire("default", "f", set())
+        assert [function for function, _ in pool.forecasts_off()] == ["default/good"]

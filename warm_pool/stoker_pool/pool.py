@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from stoker.errors import PlatformError, ShuttingDown
-from stoker.options import Scaling
+from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.backend import Backend
 from stoker_pool.call_log import CallLog
 from stoker_pool.crash_loop import BreakerInfo
@@ -264,6 +264,20 @@ class Pool:
         return [
             (function, account, loaded_s(account, live.get(function, ())))
             for function, account in self.warmth.accounts()
+        ]
+
+    def forecasts_off(self) -> list[tuple[str, bool]]:
+        """For every adaptive function with a revision in use: whether its forecast is turned off."""
+        scalings = {
+            key: self._scalings.get(key, revision.plan.options.scaling)
+            for key, revisions in self._functions.items()
+            for revision in revisions.values()
+            if not revision.is_retired
+        }
+        return [
+            (f"{namespace}/{name}", self.warmth.forecast.is_off(f"{namespace}/{name}"))
+            for (namespace, name), scaling in scalings.items()
+            if scaling.keep_alive_s == ADAPTIVE
         ]
 
     async def measure_memory(self) -> None:

@@ -69,8 +69,8 @@ def duration(seconds: float) -> str:
 def _status(forecast: Document) -> str:
     price_s = forecast.get("price_s")
     parts = [str(forecast.get("status") or "nothing is known yet")]
-    if forecast.get("off"):
-        parts.append("off: a plain keep-alive does better")
+    if forecast.get("off") and not parts[0].startswith("turned off"):
+        parts.append("turned off: a plain keep-alive does better")
     if isinstance(price_s, (int, float)):
         parts.append(f"a cold start is worth {duration(price_s)} of idle time")
     return "; ".join(parts)

@@ -84,6 +84,13 @@ def test_describe_says_why_a_function_is_warm_and_what_that_came_to(tmp_path: Pa
     assert "saved 3 d 11 h against always on, -10 min against a keep-alive of 10 minutes" in printed
 
 
+def test_describe_says_that_a_forecast_is_turned_off(tmp_path: Path) -> None:
+    forecast = {"adaptive": True, "status": "", "off": True, "price_s": 300.0, "expected_calls_per_hour": []}
+    with shell_with({**FUNCTION, "forecast": forecast}, tmp_path) as (stoker, _):
+        assert "turned off: a plain keep-alive does better" in stoker("describe", "embed").stdout
+        assert json.loads(stoker("describe", "embed", "--json").stdout)["forecast"]["off"] is True
+
+
 def test_history_has_the_newest_revision_first(tmp_path: Path) -> None:
     with shell_with(FUNCTION, tmp_path) as (stoker, _):
         lines = [line.split("\t") for line in stoker("history", "embed").stdout.splitlines()]
