@@ -49,6 +49,7 @@ from stoker_api.stores.sqlite.database import WORK, Database
 from stoker_api.stores.sqlite.schedule_steps import Steps
 from stoker_api.stores.sqlite.store import SqliteStore
 from stoker_api.tokens import Tokens
+from stoker_api.triggers.metrics import TriggerCollector
 from stoker_api.triggers.opening import open_triggers
 from stoker_api.triggers.triggers import Triggers
 from stoker_api.webhooks.opening import from_any_thread, open_webhooks
@@ -132,6 +133,9 @@ class Platform:
         self.batches = await self._open_batches(ends)
         self.schedules = await self._open_schedules(ends)
         self.triggers = await self._open_triggers()
+        self._trigger_metrics = TriggerCollector(self.triggers, self.clock)
+        for collector in (self.webhooks.tallies, self.schedules.tallies, self._trigger_metrics):
+            self.metrics.register(collector)
 
     async def _open_triggers(self) -> Triggers:
         key = load_or_make_key(self.dir.keys / "triggers.key")
@@ -282,6 +286,10 @@ class Platform:
     def is_ready(self) -> bool:
         """Calls are taken."""
         return not self.gateway.is_draining
+
+    async def look_for_metrics(self) -> None:
+        """Before a scrape: what only the stores and the brokers know."""
+        await asyncio.gather(self.jobs.count_open(), self.webhooks.count_pending(), self._trigger_metrics.look())
 
     def plan(self, key: FunctionKey, number: int) -> RevisionPlan:
         """A revision as the pool knows it."""

@@ -43,7 +43,7 @@ async def readyz(platform: PlatformDep, response: Response) -> Json:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(platform: PlatformDep, _grant: AnyGrant) -> Response:
-    await platform.jobs.count_open()
+    await platform.look_for_metrics()
     return Response(generate_latest(platform.metrics), media_type=CONTENT_TYPE_LATEST)
 
 

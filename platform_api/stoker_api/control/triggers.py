@@ -23,10 +23,9 @@ from stoker_api.gateway.problems import PROBLEM_TYPE, encode_problem
 from stoker_api.platform import Platform
 from stoker_api.stores.records import Scope
 from stoker_api.triggers.new_trigger import NewTrigger
-from stoker_api.triggers.records import Passed, Start, Stats, TriggerRecord, TriggerState
+from stoker_api.triggers.records import Passed, Start, TriggerRecord, TriggerState
 
 router = APIRouter(prefix="/v1/triggers", tags=["triggers"])
-_NO_STATS = Stats()
 
 
 class TriggerSpec(Document):
@@ -118,7 +117,7 @@ def _document(platform: Platform, record: TriggerRecord) -> Json:
         state, reason = TriggerState.CONSUMING, ""
     else:
         state, reason = consumer.state, consumer.reason
-    stats = consumer.stats if consumer is not None else _NO_STATS
+    stats = platform.triggers.stats(record)
     return {
         "id": record.id,
         "name": record.name,

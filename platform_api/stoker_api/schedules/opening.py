@@ -16,6 +16,7 @@ from typing import Any
 from stoker_api.batches.records import BatchRecord
 from stoker_api.batches.states import BatchState
 from stoker_api.jobs.records import JobRecord
+from stoker_api.schedules.records import Ended
 from stoker_api.schedules.scheduler import Oracle, Scheduler, Started
 from stoker_api.schedules.service import Schedules
 from stoker_api.stores.sqlite.database import Database
@@ -29,7 +30,7 @@ class WorkEnds:
 
     steps: Steps
     loop: asyncio.AbstractEventLoop
-    touch: Callable[[str], None] = lambda _: None
+    touch: Callable[[Ended], None] = lambda _: None
     """The scheduler's, once it is there. What is committed after it is seen all the same: its look is a write too."""
 
     def job_ended(self, connection: sqlite3.Connection, record: JobRecord) -> None:
@@ -50,9 +51,9 @@ class WorkEnds:
     def _ended(
         self, connection: sqlite3.Connection, work_id: str, state: str, now_s: float, problem: dict[str, Any] | None
     ) -> None:
-        schedule_id = self.steps.end_work(connection, work_id, state, now_s, problem)
-        if schedule_id is not None:
-            self.loop.call_soon_threadsafe(self.touch, schedule_id)
+        ended = self.steps.end_work(connection, work_id, state, now_s, problem)
+        if ended is not None:
+            self.loop.call_soon_threadsafe(self.touch, ended)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ The rule that must not break: these are the only form in which schedules pass be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -97,6 +97,30 @@ class RunRecord:
     ended_s: float | None
 
 
+@dataclass(slots=True, kw_only=True)
+class Counted:
+    """What one step did, for the metrics; filled in while the step runs."""
+
+    namespace: str
+    function: str
+    late_s: list[float] = field(default_factory=list)
+    """Of each tick that began: how long after it was due."""
+    skipped: int = 0
+    """Ticks that did not run because another run did."""
+    missed: int = 0
+    """Ticks that did not run because their time had passed."""
+    ended: RunState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What the end of a job or batch run came to, for the schedule that had started it."""
+
+    schedule_id: str
+    run_id: str
+    counted: Counted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticked:
     """What one step of a schedule came to."""
@@ -107,6 +131,7 @@ class Ticked:
     """When the next run will begin, as far as is known."""
     started: int = 0
     has_cancels: bool = False
+    counted: Counted | None = None
 
 
 STILL = Ticked(wake_s=None, expected_s=None)

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 
 from stoker.errors import Conflict, InvalidOption, NotFound, PlatformError
 from stoker_api.batches.records import NewBatch
-from stoker_api.schedules.records import ScheduleRecord, Ticked
+from stoker_api.schedules.records import Ended, ScheduleRecord, Ticked
+from stoker_api.schedules.tallies import ScheduleTallies
 from stoker_api.schedules.ticks import Ticks
 from stoker_api.schedules.work import new_batch
 from stoker_api.stores.sqlite.database import Database
@@ -62,6 +63,7 @@ class Scheduler:
         self._started = started
         self._clock = clock
         self._known: dict[str, ScheduleRecord] = {}
+        self.tallies = ScheduleTallies(lambda: self._known.values())
         self._wakes: dict[str, float | None] = {}
         self._expected: dict[str, tuple[str, str, float]] = {}
         self._read_ahead_s: dict[str, float] = {}
@@ -86,11 +88,13 @@ class Scheduler:
     def touch(self, schedule_id: str) -> None:
         """It was made, changed or deleted: look at it now."""
         self._reload_s = -math.inf
-        self.ended(schedule_id)
-
-    def ended(self, schedule_id: str) -> None:
-        """One of its runs has ended: another may begin."""
         self._touched.add(schedule_id)
+        self._awake.set()
+
+    def ended(self, ended: Ended) -> None:
+        """One of its runs has ended: another may begin."""
+        self.tallies.note_end(ended)
+        self._touched.add(ended.schedule_id)
         self._awake.set()
 
     async def step(self) -> float:
@@ -178,6 +182,8 @@ class Scheduler:
     def _note(self, schedule_id: str, ticked: Ticked) -> None:
         record = self._known[schedule_id]
         self._wakes[schedule_id] = ticked.wake_s
+        if ticked.counted is not None:
+            self.tallies.note(ticked.counted)
         if ticked.expected_s is None:
             if self._expected.pop(schedule_id, None) is not None:
                 self._oracle.unexpect(record.namespace, record.function, _source(schedule_id))

@@ -50,6 +50,8 @@ class Schedules:
         self._scheduler = scheduler
         self._clock = clock
         self._has_function = has_function
+        self.tallies = scheduler.tallies
+        """For metrics."""
 
     # ---- make and change
 

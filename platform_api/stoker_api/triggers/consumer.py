@@ -45,9 +45,11 @@ class Consumer:
         calls: Calls,
         clock: Clock,
         told: Callable[[BaseException], str],
+        stats: Stats | None = None,
     ) -> None:
         self.record = record
-        self.stats = Stats()
+        self.stats = stats or Stats()
+        """Those of its trigger, which outlive a pause."""
         self.state = TriggerState.CONNECTING
         self.reason = ""
         """Why it is disconnected or waits."""

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timezone
 from types import TracebackType
@@ -29,7 +29,7 @@ from stoker_api.triggers.consumer import Calls, Consumer
 from stoker_api.triggers.letters import call_body, reply_headers
 from stoker_api.triggers.new_trigger import NewTrigger, checked, record_of
 from stoker_api.triggers.ports import OpenSource, Source, SourceSpec
-from stoker_api.triggers.records import Kind, Message, TriggerRecord
+from stoker_api.triggers.records import Kind, Message, Stats, TriggerRecord
 from stoker_runtime.clock import Clock
 from stoker_runtime.invocation import Priority
 
@@ -62,6 +62,7 @@ class Triggers:
         self._has_function = has_function
         self._records: dict[tuple[str, str], TriggerRecord] = {}
         self._running: dict[str, tuple[Consumer, asyncio.Task[None]]] = {}
+        self._stats: dict[str, Stats] = {}
         self._is_stopping = False
 
     async def __aenter__(self) -> Triggers:
@@ -118,6 +119,7 @@ class Triggers:
         await self._store.delete(record)
         self._records.pop((record.namespace, record.name), None)
         await self._halt(record.id)
+        self._stats.pop(record.id, None)
 
     # ---- look
 
@@ -139,6 +141,15 @@ class Triggers:
         found = self._running.get(record.id)
         return None if found is None else found[0]
 
+    def stats(self, record: TriggerRecord) -> Stats:
+        """What it has done since the platform's start, pauses included."""
+        return self._stats.setdefault(record.id, Stats())
+
+    def states(self) -> Iterator[tuple[TriggerRecord, Consumer | None, Stats]]:
+        """Every trigger, what works for it, and what it has done."""
+        for record in list(self._records.values()):
+            yield record, self.consumer(record), self.stats(record)
+
     # ---- CloudEvents over HTTP
 
     async def post(
@@ -152,9 +163,17 @@ class Triggers:
         event = read_event(headers, content_type, body)
         call = call_body(record, Message(id=event.id, body=body, content_type=content_type, headers=headers))
         target = CallTarget(namespace=record.namespace, name=record.function, ref=record.ref, method=record.method)
-        result = await self._calls.call(
-            target, call.body, content_type=call.content_type, priority=Priority.BACKGROUND, request_id=request_id
-        )
+        stats = self.stats(record)
+        stats.consumed += 1
+        stats.in_flight += 1
+        try:
+            result = await self._calls.call(
+                target, call.body, content_type=call.content_type, priority=Priority.BACKGROUND, request_id=request_id
+            )
+        finally:
+            stats.in_flight -= 1
+        stats.succeeded += result.problem is None
+        stats.failed += result.problem is not None
         if result.problem is not None or not record.reply_type:
             return result, {}
         moment = self._clock.now().astimezone(timezone.utc).isoformat(timespec="milliseconds")
@@ -180,7 +199,9 @@ class Triggers:
             most=record.max_in_flight,
             targets=tuple(topic for topic in (record.results, record.dead_letters) if topic),
         )
-        consumer = Consumer(record, spec, open_source, self._calls, self._clock, lambda error: _told(error, url))
+        consumer = Consumer(
+            record, spec, open_source, self._calls, self._clock, lambda error: _told(error, url), self.stats(record)
+        )
         task = asyncio.ensure_future(consumer.run())
         self._running[record.id] = (consumer, task)
 

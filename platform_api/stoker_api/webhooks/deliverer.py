@@ -20,6 +20,7 @@ from stoker_api.stores.sqlite.webhooks import SqliteWebhookStore
 from stoker_api.webhooks.records import DeliveryState, Endpoint, Outgoing
 from stoker_api.webhooks.sender import Sender
 from stoker_api.webhooks.settings import WebhookSettings
+from stoker_api.webhooks.tallies import WebhookTallies
 from stoker_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ class Deliverer:
         secrets_of: Callable[[Endpoint, float], list[str]],
         settings: WebhookSettings,
         clock: Clock,
+        tallies: WebhookTallies,
     ) -> None:
         self._store = store
         self._sender = sender
         self._secrets_of = secrets_of
         self._settings = settings
         self._clock = clock
+        self._tallies = tallies
         self._awake = asyncio.Event()
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -135,6 +138,7 @@ class Deliverer:
         }
         heard = await self._sender.send(delivery.url or endpoint.url, headers, outgoing.body)
         state = await self._store.end_attempt(delivery, heard, at_s, self._now_s())
+        self._tallies.note_attempt(endpoint.namespace, heard, state)
         fields = {"delivery": delivery.id, "endpoint": endpoint.id, "status": heard.status, "error": heard.error}
         if state is DeliveryState.FAILED:
             log.warning("webhook given up", extra=fields)

@@ -23,7 +23,7 @@ async def open_webhooks(
     store = SqliteWebhookStore(database)
     webhooks = Webhooks(store, key, settings, clock)
     async with Sender(settings, clock) as sender:
-        async with Deliverer(store, sender, webhooks.secrets_of, settings, clock) as deliverer:
+        async with Deliverer(store, sender, webhooks.secrets_of, settings, clock, webhooks.tallies) as deliverer:
             webhooks.wake = deliverer.wake
             yield webhooks
 

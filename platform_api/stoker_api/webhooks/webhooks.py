@@ -21,6 +21,7 @@ from stoker_api.stores.sqlite.webhooks import SqliteWebhookStore
 from stoker_api.webhooks.address import checked_url
 from stoker_api.webhooks.records import MOST_TARGETS, Attempt, Delivery, DeliveryState, Endpoint, Event, checked_filter
 from stoker_api.webhooks.settings import WebhookSettings
+from stoker_api.webhooks.tallies import WebhookTallies
 from stoker_runtime.clock import Clock
 
 MOST_ENDPOINTS: Final = 100
@@ -45,6 +46,8 @@ class Webhooks:
         self._cipher = AESGCM(key)
         self._settings = settings
         self._clock = clock
+        self.tallies = WebhookTallies()
+        """For metrics."""
         self.wake = wake
         """Called when something is to be sent."""
 
@@ -175,6 +178,10 @@ class Webhooks:
             return ()
         known = await self._store.endpoints(namespace)
         return tuple(self._target(namespace, text.strip(), known) for text in texts)
+
+    async def count_pending(self) -> None:
+        """Have the metrics say how many messages wait now."""
+        self.tallies.note_pending(await self._store.pending(), self._now_s())
 
     def secrets_of(self, endpoint: Endpoint, now_s: float) -> list[str]:
         """What signs now: the secret, and the one before while they overlap."""

@@ -71,7 +71,7 @@ class Rig:
         now_s = self.clock.now().timestamp()
         found = await self.database.write(lambda connection: self.steps.end_work(connection, work_id, state, now_s))
         assert found is not None
-        self.scheduler.touch(found)
+        self.scheduler.ended(found)
         await self.scheduler.step()
 
     async def states(self, record: ScheduleRecord) -> list[str]:

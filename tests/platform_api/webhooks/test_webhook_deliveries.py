@@ -78,7 +78,7 @@ async def rig(path: Path, clock: ShiftedClock | None = None) -> AsyncIterator[Ri
     async with Database(path, WORK) as database, Sender(SETTINGS, clock) as sender:
         store = SqliteWebhookStore(database)
         webhooks = Webhooks(store, b"k" * 32, SETTINGS, clock, lambda: deliverer.wake())
-        deliverer = Deliverer(store, sender, webhooks.secrets_of, SETTINGS, clock)
+        deliverer = Deliverer(store, sender, webhooks.secrets_of, SETTINGS, clock, webhooks.tallies)
         async with deliverer:
             yield Rig(database, store, webhooks, deliverer, clock)
 

@@ -13,10 +13,12 @@ from datetime import datetime, timezone
 from typing import Final
 
 from stoker_api.ids import new_id
-from stoker_api.schedules.planner import Action, Decision, ScheduleView, plan
+from stoker_api.schedules.planner import OVERLAPPED, Action, Decision, ScheduleView, plan
 from stoker_api.schedules.records import (
     OUTCOMES,
     STILL,
+    Counted,
+    Ended,
     RunKind,
     RunRecord,
     RunState,
@@ -53,7 +55,8 @@ class Steps:
             schedule_id=schedule_id, schedule=schedule, cursor_s=record.cursor_s, running=running, waiting=waiting
         )
         planned = plan(view, ticks, now_s)
-        started = sum(self._decided(connection, record, decision, now_s) for decision in planned.decisions)
+        counted = Counted(namespace=record.namespace, function=record.function)
+        started = sum(self._decided(connection, record, decision, now_s, counted) for decision in planned.decisions)
         if planned.cursor_s != record.cursor_s:
             connection.execute(SQL["move_cursor"], {"id": schedule_id, "cursor_s": planned.cursor_s})
             connection.execute(SQL["prune"], {"schedule": schedule_id, "kept": RUNS_KEPT})
@@ -61,7 +64,9 @@ class Steps:
         if planned.next_s is not None:
             expected_s = planned.next_s + jitter_of(schedule_id, planned.next_s, schedule.jitter_s)
         has_cancels = any(decision.action is Action.REPLACE for decision in planned.decisions)
-        return Ticked(wake_s=planned.wake_s, expected_s=expected_s, started=started, has_cancels=has_cancels)
+        return Ticked(
+            wake_s=planned.wake_s, expected_s=expected_s, started=started, has_cancels=has_cancels, counted=counted
+        )
 
     def end_work(
         self,
@@ -70,8 +75,8 @@ class Steps:
         state: str,
         now_s: float,
         problem: Mapping[str, object] | None = None,
-    ) -> str | None:
-        """A job or batch run ended: so does its run, and one that waited for it begins; the schedule's id."""
+    ) -> Ended | None:
+        """A job or batch run ended: so does its run, and one that waited for it begins; None: no schedule's."""
         found = connection.execute(SQL["run_of_work"], {"work_id": work_id}).fetchone()
         if found is None:
             return None
@@ -85,8 +90,9 @@ class Steps:
         if outcome is RunState.FAILED:
             more = {"work_state": state, "problem": dict(problem or {})}
             self._tell(connection, "schedule.run_failed", record, run, now_s, more)
-        self._begin_waiting(connection, record, now_s, is_backfill=run.kind is RunKind.BACKFILL)
-        return record.id
+        counted = Counted(namespace=record.namespace, function=record.function, ended=outcome)
+        self._begin_waiting(connection, record, now_s, counted, is_backfill=run.kind is RunKind.BACKFILL)
+        return Ended(schedule_id=record.id, run_id=run.id, counted=counted)
 
     def tell_stuck(
         self, connection: sqlite3.Connection, work_id: str, now_s: float, problem: Mapping[str, object] | None
@@ -102,7 +108,7 @@ class Steps:
         """A run by hand, at once, whatever else runs."""
         seq = _add_run(connection, record.id, Decision(tick_s=now_s, action=Action.START), RunKind.MANUAL, now_s)
         assert seq is not None
-        self._begin(connection, record, seq, now_s)
+        self._begin(connection, record, seq, now_s, _uncounted(record))
         return run_of(connection.execute(SQL["run"], {"seq": seq}).fetchone())
 
     def backfill(
@@ -115,28 +121,44 @@ class Steps:
             seq = _add_run(connection, record.id, decision, RunKind.BACKFILL, now_s)
             made += seq is not None
             if seq is not None and record.schedule.overlap == "allow":
-                self._begin(connection, record, seq, now_s)
-        self._begin_waiting(connection, record, now_s, is_backfill=True)
+                self._begin(connection, record, seq, now_s, _uncounted(record))
+        self._begin_waiting(connection, record, now_s, _uncounted(record), is_backfill=True)
         return made
 
-    def _decided(self, connection: sqlite3.Connection, record: ScheduleRecord, decision: Decision, now_s: float) -> int:
+    def _decided(
+        self,
+        connection: sqlite3.Connection,
+        record: ScheduleRecord,
+        decision: Decision,
+        now_s: float,
+        counted: Counted,
+    ) -> int:
         if decision.action is Action.SKIP:
             _skip(connection, record.id, decision, now_s)
+            is_overlap = decision.reason == OVERLAPPED
+            counted.skipped += decision.count if is_overlap else 0
+            counted.missed += 0 if is_overlap else decision.count
             return 0
         if decision.action is Action.REPLACE:
             row = {"schedule": record.id, "reason": REPLACED, "now_s": now_s}
-            connection.execute(SQL["drop_waiting"], row)
+            counted.skipped += connection.execute(SQL["drop_waiting"], row).rowcount
             connection.execute(SQL["ask_cancel"], row)
         seq = _add_run(connection, record.id, decision, RunKind.TICK, now_s)
         if seq is None or decision.action is Action.WAIT:
             return 0
         if decision.action is Action.REPLACE:  # it begins when the one before has really ended
-            return self._begin_waiting(connection, record, now_s, is_backfill=False)
-        self._begin(connection, record, seq, now_s)
+            return self._begin_waiting(connection, record, now_s, counted, is_backfill=False)
+        self._begin(connection, record, seq, now_s, counted)
         return 1
 
     def _begin_waiting(
-        self, connection: sqlite3.Connection, record: ScheduleRecord, now_s: float, *, is_backfill: bool
+        self,
+        connection: sqlite3.Connection,
+        record: ScheduleRecord,
+        now_s: float,
+        counted: Counted,
+        *,
+        is_backfill: bool,
     ) -> int:
         """Begin the run that waits longest, if nothing runs any more."""
         running, _ = _open_runs(connection, record.id, is_backfill=is_backfill)
@@ -144,10 +166,12 @@ class Steps:
         found = None if running else connection.execute(SQL["next_waiting"], row).fetchone()
         if found is None:
             return 0
-        self._begin(connection, record, found[0], now_s)
+        self._begin(connection, record, found[0], now_s, counted)
         return 1
 
-    def _begin(self, connection: sqlite3.Connection, record: ScheduleRecord, seq: int, now_s: float) -> None:
+    def _begin(
+        self, connection: sqlite3.Connection, record: ScheduleRecord, seq: int, now_s: float, counted: Counted
+    ) -> None:
         run = run_of(connection.execute(SQL["run"], {"seq": seq}).fetchone())
         _, ticks = ticks_of(schedule_json(record))
         if record.target.batch is None:
@@ -160,7 +184,10 @@ class Steps:
             insert_batch(connection, batch, now_s)
         connection.execute(SQL["begin"], {"seq": seq, "work_id": work_id, "now_s": now_s})
         due_s = run.tick_s + jitter_of(record.id, run.tick_s, record.schedule.jitter_s)
-        if run.kind is RunKind.TICK and now_s - due_s > record.schedule.late_after_s:
+        if run.kind is not RunKind.TICK:
+            return
+        counted.late_s.append(max(0.0, now_s - due_s))
+        if now_s - due_s > record.schedule.late_after_s:
             begun = run_of(connection.execute(SQL["run"], {"seq": seq}).fetchone())
             self._tell(connection, "schedule.run_late", record, begun, now_s, {"late_s": now_s - due_s})
 
@@ -194,6 +221,11 @@ class Steps:
             targets=record.webhook_ids,
         )
         tell(connection, event, now_s, self.give_up_after_s)
+
+
+def _uncounted(record: ScheduleRecord) -> Counted:
+    """Of runs by hand, which are no ticks."""
+    return Counted(namespace=record.namespace, function=record.function)
 
 
 def _find(connection: sqlite3.Connection, schedule_id: str) -> ScheduleRecord | None:

@@ -124,6 +124,12 @@ class SqliteWebhookStore:
         (found,) = await self._database.read(lambda connection: connection.execute(_SQL["next_due"]).fetchone())
         return None if found is None else float(found)
 
+    async def pending(self) -> dict[str, tuple[int, float]]:
+        """Namespace → how many messages wait, and when the oldest was made."""
+        return await self._database.read(
+            lambda connection: {name: (count, at_s) for name, count, at_s in connection.execute(_SQL["pending"])}
+        )
+
     async def take_over(self, now_s: float) -> None:
         """After a start: what a sender that died had taken is due again."""
         await self._database.write(lambda connection: connection.execute(_SQL["unlease"], {"now_s": now_s}) and None)

@@ -52,6 +52,10 @@ UPDATE webhook_deliveries SET next_s = :now_s WHERE state = 'pending' AND attemp
 -- name: next_due
 SELECT min(next_s) FROM webhook_deliveries WHERE state = 'pending'
 
+-- name: pending
+SELECT e.namespace, count(*), min(d.created_s) FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint
+WHERE d.state = 'pending' GROUP BY e.namespace
+
 -- name: end_attempt
 UPDATE webhook_deliveries SET state = :state, attempts = attempts + 1, next_s = :next_s, ended_s = :ended_s,
     last_status = :status, last_error = :error
