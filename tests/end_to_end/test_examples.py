@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.brokers import need, redis
 from tests.support.running_platform import running_platform
 from tests.support.served_platform import ServedPlatform, served_platform
 
@@ -160,3 +161,38 @@ def test_a_folder_of_notes_is_embedded_as_one_run(platform: ServedPlatform, tmp_
     assert [row["key"] for row in rows] == ["boiler.md", "brakes.md", "coal.md", "signals.md", "tea.md"]
     assert {len(row["result"]) for row in rows} == {384}
     assert json.loads((out / "manifest.json").read_text())["succeeded"] == 5
+
+
+def test_mails_of_a_stream_are_sorted_and_an_empty_one_is_a_dead_letter(
+    platform: ServedPlatform, tmp_path: Path
+) -> None:
+    deploy(platform, "11_messages_of_a_stream.py")
+    broker = redis(tmp_path)
+
+    def redis_cli(*words: str) -> str:
+        command = [need("redis-cli", "redis-tools"), "-u", broker.url, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    broker.start()
+    try:
+        create = ["triggers", "create", "desk", "sort-mail", "--url", broker.url, "--topic", "mails"]
+        platform.cli(*create, "--results", "sorted")
+        redis_cli("XADD", "mails", "*", "data", '{"subject": "Invoice 1848", "text": "Please pay for the coal."}')
+        assert '"desk":"accounts"' in redis_cli("XREAD", "BLOCK", "60000", "STREAMS", "sorted", "0")
+        redis_cli("XADD", "mails", "*", "data", '{"subject": "", "text": ""}')
+        assert "the mail is empty" in redis_cli("XREAD", "BLOCK", "60000", "STREAMS", "mails-dead", "0")
+        assert "consuming" in platform.cli("triggers", "show", "desk").stdout
+        platform.cli("triggers", "delete", "desk")
+    finally:
+        broker.kill()
+
+
+def test_a_posted_event_is_sorted_and_answered_with_an_event(platform: ServedPlatform) -> None:
+    deploy(platform, "11_messages_of_a_stream.py")
+    platform.cli("triggers", "create", "posted", "sort-mail", "--url", "http:", "--reply-type", "com.example.sorted")
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/desk", "ce-type": "com.example.mail"}
+    mail = {"subject": "Late again", "text": "My train was late."}
+    with platform.client() as http:
+        answer = http.post("/v1/triggers/posted/events", json=mail, headers=headers)
+    assert (answer.status_code, answer.json()["desk"]) == (200, "complaints")
+    assert answer.headers["ce-type"] == "com.example.sorted"
