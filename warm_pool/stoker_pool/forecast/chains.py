@@ -76,8 +76,12 @@ class Chains:
         for link in links.values():
             link.follow(at_s)
         for leader, led_s in self._recent:
-            if leader != function and leader not in links and 0.0 < at_s - led_s <= _WITHIN_S:
-                self._propose(leader, function, links)
+            if leader == function or leader in links or not 0.0 < at_s - led_s <= _WITHIN_S:
+                continue
+            weakest = self._weakest(links) if len(links) >= _LEADERS else None
+            if weakest is not None and not self._is_stale(links[weakest]):
+                break  # nobody else can take its place
+            self._propose(leader, function, links, weakest)
         self._recent.append((function, at_s))
         moved = []
         for follower in self._followers.get(function, ()):
@@ -110,18 +114,23 @@ class Chains:
         for follower in self._followers.pop(function, ()):
             self._links[follower].pop(function, None)
 
-    def _propose(self, leader: str, follower: str, links: dict[str, _Link]) -> None:
+    def _propose(self, leader: str, follower: str, links: dict[str, _Link], weakest: str | None) -> None:
         followers = self._followers.setdefault(leader, [])
         if len(followers) >= _FOLLOWERS:
             return
-        if len(links) >= _LEADERS:
-            weakest = min(links, key=lambda name: links[name].followed / (links[name].led + 1.0))
-            if links[weakest].led < _ENOUGH or links[weakest].followed / links[weakest].led > _STALE:
-                return
+        if weakest is not None:
             del links[weakest]
             self._followers[weakest].remove(follower)
         links[leader] = _Link()
         followers.append(follower)
+
+    @staticmethod
+    def _weakest(links: dict[str, _Link]) -> str:
+        return min(links, key=lambda name: links[name].followed / (links[name].led + 1.0))
+
+    @staticmethod
+    def _is_stale(link: _Link) -> bool:
+        return link.led >= _ENOUGH and link.followed / link.led <= _STALE
 
     @staticmethod
     def _is_believed(link: _Link) -> bool:

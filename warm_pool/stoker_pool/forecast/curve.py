@@ -6,6 +6,8 @@ The rule that must not break: windows are sorted, disjoint, finite, and at most 
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import bisect_right
 from typing import Final
 
 import numpy as np
@@ -21,7 +23,7 @@ _PER_LOG: Final = 10.0
 class Curve:
     """``log_hazard[k]`` holds from ``edges[k]`` to ``edges[k + 1]`` seconds after ``from_s``; kept small."""
 
-    __slots__ = ("edges", "from_s", "kept", "log_hazard")
+    __slots__ = ("_price_s", "_turns", "edges", "from_s", "kept", "log_hazard")
 
     def __init__(self, from_s: float, edges: Floats | NDArray[np.float32], log_hazard: Floats | NDArray[np.float16]):
         self.from_s = from_s
@@ -29,45 +31,65 @@ class Curve:
         """For how many gaps it was not made anew."""
         self.edges = edges.astype(np.float32, copy=False)
         self.log_hazard = log_hazard.astype(np.float16, copy=False)
+        self._price_s = math.nan
+        self._turns = array("f")
+        """Ages at which being loaded begins and ends, by turns, at the price last asked for."""
 
     @classmethod
     def condensed(cls, from_s: float, edges: Floats, log_hazard: Floats) -> Curve:
         """Neighbouring cells whose hazards differ by less than the estimates are sure of become one."""
         steps = np.rint(log_hazard * _PER_LOG)
-        begins = np.flatnonzero(steps[1:] != steps[:-1]) + 1
-        starts = np.concatenate([[0], begins])
-        return cls(from_s, edges[np.append(starts, len(steps))], steps[starts] / _PER_LOG)
+        begins = np.empty(len(edges), np.bool_)  # the end of the last cell is kept too
+        begins[0] = begins[-1] = True
+        np.not_equal(steps[1:], steps[:-1], out=begins[1:-1])
+        return cls(from_s, edges[begins], steps[begins[:-1]] / _PER_LOG)
 
     def after(self, from_s: float) -> Curve:
         """The same, from a later call on."""
         same = Curve(from_s, self.edges, self.log_hazard)
         same.kept = self.kept
+        same._price_s, same._turns = self._price_s, self._turns
         return same
 
     def log_hazard_at(self, age_s: float) -> float:
         """At an idle age; the last cell's beyond the end."""
-        cell = int(self.edges.searchsorted(age_s, side="right")) - 1
+        cell = int(self.edges.searchsorted(np.float32(age_s), side="right")) - 1
         return float(self.log_hazard[min(max(cell, 0), len(self.log_hazard) - 1)])
+
+    def is_worth(self, price_s: float, age_s: float) -> bool:
+        """The windows of a price cover this age."""
+        return bisect_right(self._turns_at(price_s), age_s) % 2 == 1
 
     def windows(self, price_s: float, now_s: float) -> Windows:
         """Loaded exactly where the hazard is at least one over the price."""
-        is_worth = self.log_hazard >= -math.log(price_s)
-        turns = np.flatnonzero(np.diff(is_worth)) + 1
-        starts = turns.tolist()
-        if is_worth[0]:
-            starts.insert(0, 0)
-        if len(starts) % 2:
-            starts.append(len(is_worth))
-        bounds = (self.edges[starts].astype(np.float64) + self.from_s).tolist() if starts else []
+        bounds = [age_s + self.from_s for age_s in self._turns_at(price_s)]
         pairs = zip(bounds[::2], bounds[1::2], strict=True)
-        return tuple(Window(max(start, now_s), end) for start, end in pairs if end > max(start, now_s))[:MOST_WINDOWS]
+        return tuple([Window(max(start, now_s), end) for start, end in pairs if end > max(start, now_s)][:MOST_WINDOWS])
 
     def loaded_s(self, price_s: float, from_age_s: float, to_age_s: float) -> float:
         """Seconds between the ages that the windows of a price cover."""
-        inside = np.clip(self.edges, from_age_s, max(to_age_s, from_age_s))
-        return float(np.diff(inside) @ (self.log_hazard >= -math.log(price_s)))
+        turns = self._turns_at(price_s)
+        first = bisect_right(turns, from_age_s) // 2 * 2
+        seconds = 0.0
+        for start_s, end_s in zip(turns[first::2], turns[first + 1 :: 2], strict=True):
+            if start_s >= to_age_s:
+                break
+            seconds += max(min(end_s, to_age_s) - max(start_s, from_age_s), 0.0)
+        return seconds
 
     def expected_calls(self, from_age_s: float, to_age_s: float) -> float:
         """The hazard summed over the ages."""
         inside = np.clip(self.edges, from_age_s, to_age_s)
         return float(np.diff(inside) @ np.exp(self.log_hazard, dtype=np.float32))
+
+    def _turns_at(self, price_s: float) -> array[float]:
+        if price_s != self._price_s:
+            is_worth = self.log_hazard >= -math.log(price_s)
+            turns = (is_worth[1:] != is_worth[:-1]).nonzero()[0] + 1
+            ages_s: list[float] = self.edges.take(turns).tolist()
+            if is_worth[0]:
+                ages_s.insert(0, float(self.edges[0]))
+            if len(ages_s) % 2:
+                ages_s.append(float(self.edges[-1]))
+            self._price_s, self._turns = price_s, array("f", ages_s)
+        return self._turns

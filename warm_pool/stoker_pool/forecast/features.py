@@ -51,16 +51,28 @@ LONG_GRID: Final[Floats] = _steps(
 )
 _SHORT_FROM_S: Final = 1200.0
 _LONG_FROM_S: Final = 1.5 * _HOUR
-_BIN_EDGES: Final[Floats] = np.arange(HISTOGRAM_BINS + 1, dtype=np.float64)
 _KERNEL_SHARES: Final = np.array([[0.01], [0.05], [0.3]])
 _KERNEL_LEAST_S: Final = np.array([[2.0], [20.0], [60.0]])
 """Half the width of each kernel: a share of the age, and at least so many seconds."""
 _LONG_HALVES: Final = np.array([[0.5], [2.5], [8.0]])
 _LONG_SHIFTS: Final = np.concatenate([-_LONG_HALVES, _LONG_HALVES, [[0.0]]])
 _LONG_SPANS: Final = 2.0 ** (_LONG_HALVES / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-_LONG_HALVES / HISTOGRAM_PER_OCTAVE)
+_LONG_BEFORE: Final = 40
+"""Empty bins before the first: an age of one second lies 32 before it, and half an octave is 8."""
+_LONG_AFTER: Final = 20
+_LONG_MOST: Final = float(HISTOGRAM_BINS + 8)
+_LONG_PLACES: Final = _LONG_SHIFTS + _LONG_BEFORE
 _CLOCK_SPANS: Final = np.array([[60.0], [600.0], [3600.0]])
+_WEEK_MINUTES: Final = 60 * WEEK_SLOTS
+_WEEK: Final = np.arange(_WEEK_MINUTES)
+_CLOCK_SLOTS: Final = np.stack(
+    [_WEEK % MINUTES, MINUTES + _WEEK // 10 % DAY_SLOTS, MINUTES + DAY_SLOTS + _WEEK // 60 % WEEK_SLOTS]
+)
+"""Where each minute of a week is counted in ``FunctionHistory.clocks``."""
 _NO_GAP: Final = math.log(1e5)
 _CANDIDATES: Final = 8
+_MIDDLE_OF: Final = 16
+"""Gaps that the usual one is the median of."""
 _WEIGHTS: Final[Floats] = np.stack([_fading(0.97), _fading(0.75), _fading(0.93)])
 """Of the last gaps: slowly and quickly fading, and those after a gap like the last."""
 VARYING: Final = (
@@ -91,42 +103,55 @@ class Estimates:
 
 def ages(history: FunctionHistory) -> Floats:
     """Edges of the cells: a fixed grid, cut finer where a gap of the past says that a call is due."""
-    gaps = history.gaps
-    if len(gaps) < 4 or history.longest_s > _LONG_FROM_S:
+    last = history.last_gaps(_CANDIDATES)
+    if len(last) < 4 or history.longest_s > _LONG_FROM_S:
         grid = LONG_GRID
     else:
         grid = SHORT_GRID if history.longest_s > _SHORT_FROM_S else QUICK_GRID
-    if len(gaps) == 0:
+    if not last:
         return grid
-    last = gaps[-_CANDIDATES:]
-    reach = np.maximum(0.01 * last, 2.0)
-    middle = _median(last)
-    twice = np.array([2 * middle - 0.01 * middle - 2, 2 * middle + 0.01 * middle + 2])
-    edges = np.concatenate([grid, np.maximum(last - reach, 0.0), last + reach, twice])
+    cuts: list[float] = []
+    for gap_s in last:
+        reach_s = max(0.01 * gap_s, 2.0)
+        cuts += (max(gap_s - reach_s, 0.0), gap_s + reach_s)
+    middle_s = _median(last)
+    cuts += (1.99 * middle_s - 2.0, 2.01 * middle_s + 2.0)
+    edges = np.concatenate((grid, cuts))
     edges.sort()
     return edges
 
 
 def features(history: FunctionHistory, pooled: PooledHazard, edges: Floats) -> Estimates:
     """The estimates in each cell between two edges."""
-    at = 0.5 * (edges[:-1] + edges[1:])
+    at = edges[1:] + edges[:-1]
+    at *= 0.5
     out = np.empty((len(VARYING), len(at)), np.float32)
     gaps = history.gaps
+    last = history.last_gaps(_MIDDLE_OF)
     prior = pooled.hazard(history.bursts, at)
     out[0] = prior
-    middle = _median(gaps[-16:]) if len(gaps) else 0.0
     _gap_estimates(out[1:10], gaps, at, prior)
     _long_estimates(out[10:15], history, at, prior)
     _clock_estimates(out[15:19], history, at)
-    if len(gaps):
-        turns = np.maximum(np.rint(at / middle), 1.0)
-        out[19] = np.minimum(np.abs(at - turns * middle) / (0.02 * middle + 2.0), 20.0) + 0.2
-    else:
-        out[19] = 20.0
-    out[20] = at + 1.0
-    out[21] = out[20] / history.longest_s
+    middle_s = _median(last) if last else 0.0
+    out[19] = _phase(at, middle_s) if last else 20.0
+    np.add(at, 1.0, out=out[20], casting="same_kind")
+    np.divide(out[20], np.float32(history.longest_s), out=out[21])
     np.log(out, out=out)
-    return Estimates(out, np.array(_constants(history, pooled, gaps, middle), np.float32))
+    return Estimates(out, np.array(_constants(history, pooled, last, middle_s), np.float32))
+
+
+def _phase(at: Floats, middle_s: float) -> Floats:
+    """How far the age lies from the next multiple of the usual gap, in widths of a window around it."""
+    turns = np.rint(at * (1.0 / middle_s))
+    np.maximum(turns, 1.0, out=turns)
+    turns *= middle_s
+    turns -= at
+    np.abs(turns, out=turns)
+    turns *= 1.0 / (0.02 * middle_s + 2.0)
+    np.minimum(turns, 20.0, out=turns)
+    turns += 0.2
+    return turns
 
 
 def _gap_estimates(out: NDArray[np.float32], gaps: Floats, at: Floats, prior: Floats) -> None:
@@ -136,64 +161,105 @@ def _gap_estimates(out: NDArray[np.float32], gaps: Floats, at: Floats, prior: Fl
         out[:7] = prior
         out[7:] = 1.0
         return
-    order = np.argsort(gaps)
-    widths = np.maximum(at * _KERNEL_SHARES, _KERNEL_LEAST_S)
-    spans = widths + np.minimum(widths, at)
-    where = np.searchsorted(gaps[order], np.concatenate([at - widths, at + widths, at[None]]))
-    weights = _WEIGHTS[:, -count:].copy()
-    weights[2, 0] *= 0.1
-    if count > 1:
-        weights[2, 1:] *= np.exp(-np.minimum(np.abs(np.log(gaps[:-1] / gaps[-1])) * 4.0, 5.0))
+    order = gaps.argsort()
+    bounds = np.empty((7, len(at)))
+    widths = at * _KERNEL_SHARES
+    np.maximum(widths, _KERNEL_LEAST_S, out=widths)
+    np.subtract(at, widths, out=bounds[:3])
+    np.add(at, widths, out=bounds[3:6])
+    bounds[6] = at
+    where = gaps.take(order).searchsorted(bounds)
+    spans = np.maximum(bounds[:3], 0.0)
+    np.subtract(bounds[3:6], spans, out=spans)
     below = np.zeros((3, count + 1))
-    np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
+    np.add.accumulate(_weights(gaps).take(order, axis=1), axis=1, out=below[:, 1:])
     mass = below.take(where, axis=1)  # of each weighing: what ended before each bound
-    total = below[:, -1:, None]
-    low = mass[:, :3]
-    near = mass[:, 3:6] - low
-    near += 0.3 * np.minimum(prior * spans, 1.0)
-    near /= (total + 0.3 - low) * spans
-    out[:3], out[3:5], out[5:7] = near[0], near[1, :2], near[2, :2]
-    out[7:9] = (total[:2, 0] + 0.1 - mass[:2, 6]) / (total[:2, 0] + 0.1)
+    low, near = mass[:, :3], mass[:, 3:6]
+    near -= low
+    near += _seen_before(prior, spans, 0.3)
+    low -= below[:, -1:, None] + 0.3
+    low *= spans
+    near /= low
+    np.negative(near[0], out=out[:3], casting="same_kind")
+    np.negative(near[1:, :2], out=out[3:7].reshape(2, 2, -1), casting="same_kind")
+    total = below[:2, -1:] + 0.1
+    np.divide(total - mass[:2, 6], total, out=out[7:9], casting="same_kind")
+
+
+def _weights(gaps: Floats) -> Floats:
+    """Of each gap, in each of the weighings; in the last by how much the gap before it is like the last one."""
+    weights = _WEIGHTS[:, -len(gaps) :].copy()
+    weights[2, 0] *= 0.1
+    alike = gaps[:-1] / gaps[-1]
+    np.log(alike, out=alike)
+    np.abs(alike, out=alike)
+    alike *= -4.0
+    np.maximum(alike, -5.0, out=alike)
+    weights[2, 1:] *= np.exp(alike, out=alike)
+    return weights
+
+
+def _seen_before(prior: Floats, spans: Floats, weight: float) -> Floats:
+    """Calls in each span as the platform's other functions have them, as so many gaps of one's own."""
+    calls = prior * spans
+    np.minimum(calls, 1.0, out=calls)
+    calls *= weight
+    return calls
 
 
 def _long_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats, prior: Floats) -> None:
     """Hazards from the long histogram, through kernels of half a bin, a third of an octave and an octave."""
-    below = np.empty(HISTOGRAM_BINS + 1)
-    below[0] = 0.0
-    np.cumsum(history.histogram.astype(np.float64), out=below[1:])
-    total = below[-1]
-    place = HISTOGRAM_PER_OCTAVE * np.log2(np.maximum(at, 1.0) * (1.0 / BURST_S))
-    bounds = np.interp(place + _LONG_SHIFTS, _BIN_EDGES, below)
+    counts = np.zeros(_LONG_BEFORE + HISTOGRAM_BINS + _LONG_AFTER)
+    counts[_LONG_BEFORE:-_LONG_AFTER] = history.histogram
+    below = np.zeros(len(counts) + 1)
+    np.add.accumulate(counts, out=below[1:])
+    place = np.maximum(at, 1.0)
+    place *= 1.0 / BURST_S
+    np.log2(place, out=place)
+    place *= HISTOGRAM_PER_OCTAVE
+    np.minimum(place, _LONG_MOST, out=place)
+    places = place + _LONG_PLACES
+    bins = places.astype(np.intp)
+    places -= bins
+    places *= counts.take(bins)
+    places += below.take(bins)  # gaps shorter than each bound
+    total = float(below[-1])
     spans = at * _LONG_SPANS
-    low = bounds[:3]
-    out[:3] = (bounds[3:6] - low + 0.5 * np.minimum(prior * spans, 1.0)) / ((total + 0.5 - low) * spans)
-    left = total + 0.1 - bounds[6]
-    out[3] = left / (total + 0.1)
-    out[4] = left
+    low, near = places[:3], places[3:6]
+    near -= low
+    near += _seen_before(prior, spans, 0.5)
+    low -= total + 0.5
+    low *= spans
+    near /= low
+    np.negative(near, out=out[:3], casting="same_kind")
+    np.subtract(total + 0.1, places[6], out=out[4], casting="same_kind")
+    np.divide(out[4], np.float32(total + 0.1), out=out[3])
 
 
 def _clock_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats) -> None:
     """Calls per second over its life, in this minute of the hour, this part of day, this hour of week."""
     hours, days, weeks = history.spans(history.last_s)
     seen_s = max(history.last_s - history.first_s, 60.0)
-    life = (history.bursts + 0.5) / (seen_s + 60.0 + at)
+    life = (history.bursts + 0.5) / (at + (seen_s + 60.0))
     out[0] = life
-    minutes = ((history.last_s + at) * (1.0 / 60.0)).astype(np.int64)
-    slots = minutes // 10
-    hits = np.minimum(life * _CLOCK_SPANS, 1.0)
-    hits[0] += history.minute[minutes % MINUTES]
-    hits[1] += history.day[slots % DAY_SLOTS]
-    hits[2] += history.week[slots // 6 % WEEK_SLOTS]
-    out[1:] = hits / (np.array([[hours + 1.0], [days + 1.0], [weeks + 1.0]]) * _CLOCK_SPANS)
+    minutes = at + history.last_s
+    minutes *= 1.0 / 60.0
+    slots = _CLOCK_SLOTS.take(minutes.astype(np.int64) % _WEEK_MINUTES, axis=1)
+    hits = life * _CLOCK_SPANS
+    np.minimum(hits, 1.0, out=hits)
+    hits += history.clocks.take(slots)
+    watched_s = np.array([[60.0 * hours + 60.0], [600.0 * days + 600.0], [3600.0 * weeks + 3600.0]])
+    np.divide(hits, watched_s, out=out[1:], casting="same_kind")
 
 
-def _constants(history: FunctionHistory, pooled: PooledHazard, gaps: Floats, middle: float) -> list[float]:
+def _constants(history: FunctionHistory, pooled: PooledHazard, last: list[float], middle_s: float) -> list[float]:
+    """``last``: the last gaps, oldest first; ``middle_s``: their median."""
     hours, days, _ = history.spans(history.last_s)
     rates = [math.log(rate + 1e-7) for rate in history.rates]
     loads = [math.log(load) for load in pooled.loads(history.last_s)]
-    if len(gaps):
-        last = gaps[-16:]
-        near = int(np.count_nonzero(np.abs(last - middle) < 0.03 * middle + 2.0))
+    if last:
+        reach_s = 0.03 * middle_s + 2.0
+        near = sum([abs(gap_s - middle_s) < reach_s for gap_s in last])
         regularity = math.log((near + 0.3) / (len(last) + 2.0))
     else:
         regularity = math.log(0.15)
@@ -211,12 +277,12 @@ def _constants(history: FunctionHistory, pooled: PooledHazard, gaps: Floats, mid
         loads[1] - loads[3],
         math.log(history.last_s - history.session_s + 15.0),
         math.log1p(history.session_bursts),
-        math.log(gaps[-1]) if len(gaps) else _NO_GAP,
-        math.log(gaps[-2]) if len(gaps) > 1 else _NO_GAP,
+        math.log(last[-1]) if last else _NO_GAP,
+        math.log(last[-2]) if len(last) > 1 else _NO_GAP,
     ]
 
 
-def _median(values: Floats) -> float:
-    ordered = sorted(values.tolist())
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
     half = len(ordered) // 2
-    return float(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
+    return ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half])

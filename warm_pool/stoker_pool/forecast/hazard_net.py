@@ -35,16 +35,23 @@ class HazardNet:
     """log hazard = skip · x + bias + out · max(0, hidden · x + hidden_bias)."""
 
     def __init__(self, hidden: Floats, hidden_bias: Floats, out: Floats, skip: Floats, bias: float) -> None:
-        self._hidden = np.ascontiguousarray(np.hstack([hidden, skip[:, None]]), dtype=np.float32)
+        mixing = np.hstack([hidden, skip[:, None]]).T
+        self._by_cell = np.ascontiguousarray(mixing[:, : len(VARYING)], dtype=np.float32)
+        self._same = np.ascontiguousarray(mixing[:, len(VARYING) :], dtype=np.float32)
         self._bias = np.append(hidden_bias, bias).astype(np.float32)
         self._out = out.astype(np.float32)
 
     @classmethod
     def shipped(cls) -> HazardNet:
         """As fitted."""
-        numbers = json.loads(_FILE.read_text())
+        return cls.of_file(_FILE)
+
+    @classmethod
+    def of_file(cls, path: Path) -> HazardNet:
+        """Weights as ``benchmarks/prewarming/fit_hazard_net.py`` writes them; raises ``ValueError`` for others."""
+        numbers = json.loads(path.read_text())
         if tuple(numbers["features"]) != NAMES:
-            raise ValueError(f"{_FILE.name} was fitted to other features: {numbers['features']}")
+            raise ValueError(f"{path.name} was fitted to other features: {numbers['features']}")
         return cls(
             np.array(numbers["hidden"]),
             np.array(numbers["hidden_bias"]),
@@ -55,23 +62,38 @@ class HazardNet:
 
     def log_hazard(self, estimates: Estimates) -> Floats:
         """In each cell."""
-        mixed = estimates.varying.T @ self._hidden[: len(VARYING)]
-        mixed += estimates.constant @ self._hidden[len(VARYING) :] + self._bias
-        skipped = mixed[:, -1].copy()
-        np.maximum(mixed, 0.0, out=mixed)
-        skipped += mixed[:, :-1] @ self._out
-        result: Floats = np.clip(_cautious(skipped, estimates.varying[_AGE]), LOG_LEAST, LOG_MOST).astype(np.float64)
+        mixed = self._by_cell @ estimates.varying
+        mixed += (self._same @ estimates.constant + self._bias)[:, None]
+        hidden, log_hazard = mixed[:-1], mixed[-1]
+        np.maximum(hidden, 0.0, out=hidden)
+        log_hazard += self._out @ hidden
+        _be_cautious(log_hazard, estimates.varying[_AGE])
+        np.maximum(log_hazard, LOG_LEAST, out=log_hazard)
+        np.minimum(log_hazard, LOG_MOST, out=log_hazard)
+        result: Floats = log_hazard.astype(np.float64)
         return result
 
 
-def _cautious(log_hazard: Log, log_age: Log) -> Log:
-    """Drawn towards one that falls with age alone, where the call is both rare and long due.
+def _be_cautious(log_hazard: Log, log_age: Log) -> None:
+    """Draws it towards one that falls with age alone, where the call is both rare and long due.
 
     Few gaps are that long, so an estimate is mostly noise there, and a timer, which goes by age alone, would beat it.
     """
-    doubt = _DOUBT / (
-        (1.0 + np.exp((log_hazard - _RARE) / _RARE_SOFT)) * (1.0 + np.exp((_LONG - log_age) / _LONG_SOFT))
-    )
-    by_age = -1.0 - np.log(np.exp(log_age) + 60.0)
-    drawn: Log = log_hazard + doubt * (by_age - log_hazard)
-    return drawn
+    odds = np.empty((3, len(log_age)), np.float32)
+    rare, short, age = odds
+    np.subtract(log_hazard, _RARE, out=rare)
+    rare *= 1.0 / _RARE_SOFT
+    np.subtract(_LONG, log_age, out=short)
+    short *= 1.0 / _LONG_SOFT
+    age[:] = log_age
+    np.exp(odds, out=odds)
+    rare += 1.0
+    short += 1.0
+    rare *= short
+    age += 60.0
+    drawn = np.log(age, out=age)
+    drawn += 1.0
+    drawn += log_hazard
+    drawn *= _DOUBT
+    drawn /= rare
+    log_hazard -= drawn

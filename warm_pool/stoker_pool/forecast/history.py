@@ -47,7 +47,7 @@ _SCALARS: Final = (
     "hours", "days", "weeks", "nearest", "nearer", "_size", "_minute_mark", "_day_mark", "_week_mark",
 )  # fmt: skip
 _WHOLE: Final = frozenset({"calls", "bursts", "session_bursts", "_size", "_minute_mark", "_day_mark", "_week_mark"})
-_LENGTHS: Final = (_ROOM, HISTOGRAM_BINS, MINUTES, DAY_SLOTS, WEEK_SLOTS)
+_LENGTHS: Final = (_ROOM, HISTOGRAM_BINS, MINUTES + DAY_SLOTS + WEEK_SLOTS)
 SCALARS: Final = len(_SCALARS) + len(HALF_LIVES_S)
 COUNTS: Final = sum(_LENGTHS)
 
@@ -63,7 +63,7 @@ class FunctionHistory:
         "_week_mark",
         "bursts",
         "calls",
-        "day",
+        "clocks",
         "days",
         "first_s",
         "histogram",
@@ -71,14 +71,12 @@ class FunctionHistory:
         "hours",
         "last_s",
         "longest_s",
-        "minute",
         "nearer",
         "nearest",
         "rates",
         "session_bursts",
         "session_s",
         "swept_s",
-        "week",
         "weeks",
     )
 
@@ -97,9 +95,8 @@ class FunctionHistory:
         self.rates = [0.0] * len(HALF_LIVES_S)
         self.histogram = np.zeros(HISTOGRAM_BINS, np.float16)
         self.histogram_total = 0.0
-        self.minute = np.zeros(MINUTES, np.float16)
-        self.day = np.zeros(DAY_SLOTS, np.float16)
-        self.week = np.zeros(WEEK_SLOTS, np.float16)
+        self.clocks = np.zeros(MINUTES + DAY_SLOTS + WEEK_SLOTS, np.float16)
+        """Bursts by minute of the hour, then by ten minutes of the day, then by hour of the week."""
         self.hours = self.days = self.weeks = 0.0
         self._minute_mark = self._day_mark = self._week_mark = -1
         self._mark(at_s)
@@ -108,6 +105,26 @@ class FunctionHistory:
     def gaps(self) -> Floats:
         """The last gaps between bursts, oldest first; at most ``REMEMBERED``."""
         return self._ring[max(self._size - REMEMBERED, 0) : self._size].astype(np.float64)
+
+    def last_gaps(self, count: int) -> list[float]:
+        """At most ``count`` of them, oldest first."""
+        found: list[float] = self._ring[max(self._size - count, 0) : self._size].tolist()
+        return found
+
+    @property
+    def minute(self) -> NDArray[np.float16]:
+        """Bursts by minute of the hour."""
+        return self.clocks[:MINUTES]
+
+    @property
+    def day(self) -> NDArray[np.float16]:
+        """Bursts by ten minutes of the day."""
+        return self.clocks[MINUTES : MINUTES + DAY_SLOTS]
+
+    @property
+    def week(self) -> NDArray[np.float16]:
+        """Bursts by hour of the week."""
+        return self.clocks[MINUTES + DAY_SLOTS :]
 
     def note(self, at_s: float, count: int) -> float | None:
         """Calls at ``at_s``; answers the gap that they ended, or None inside a burst or for a time already passed."""
@@ -166,7 +183,7 @@ class FunctionHistory:
     def numbers(self) -> tuple[Floats, NDArray[np.float32]]:
         """All of it, as ``SCALARS`` and ``COUNTS`` numbers."""
         scalars = [float(getattr(self, name)) for name in _SCALARS]
-        counts = np.concatenate([self._ring, self.histogram, self.minute, self.day, self.week]).astype(np.float32)
+        counts = np.concatenate([self._ring, self.histogram, self.clocks]).astype(np.float32)
         return np.array([*scalars, *self.rates]), counts
 
     @classmethod
@@ -186,12 +203,10 @@ class FunctionHistory:
             or history.longest_s <= 0
         ):
             raise ValueError("a function's gaps are too short")
-        ring, histogram, minute, day, week = np.split(counts, np.cumsum(_LENGTHS)[:-1])
+        ring, histogram, clocks = np.split(counts, np.cumsum(_LENGTHS)[:-1])
         history._ring = ring.copy()
-        history.histogram, history.minute, history.day, history.week = (
-            part.astype(np.float16) for part in (histogram, minute, day, week)
-        )
-        if not all(np.isfinite(part).all() for part in (history.histogram, history.minute, history.day, history.week)):
+        history.histogram, history.clocks = histogram.astype(np.float16), clocks.astype(np.float16)
+        if not (np.isfinite(history.histogram).all() and np.isfinite(history.clocks).all()):
             raise ValueError("a function's counts are too large")
         return history
 
@@ -221,24 +236,24 @@ class FunctionHistory:
         self._minute_mark = minute
         hours = (at_s - self.first_s) / 3600.0
         if hours > _HOURS_KEPT and hours - self.hours > 1.0:
-            self.minute *= (1.0 - 1.0 / _HOURS_KEPT) ** (hours - max(self.hours, _HOURS_KEPT))
+            self.minute[:] *= (1.0 - 1.0 / _HOURS_KEPT) ** (hours - max(self.hours, _HOURS_KEPT))
             self.hours = hours
-        self.minute[minute % MINUTES] += 1.0
+        self.clocks[minute % MINUTES] += 1.0
         slot = minute // 10
         if slot == self._day_mark:
             return
         self._day_mark = slot
         days = hours / 24.0
         if days > _DAYS_KEPT and days - self.days > 1.0:
-            self.day *= (1.0 - 1.0 / _DAYS_KEPT) ** (days - max(self.days, _DAYS_KEPT))
+            self.day[:] *= (1.0 - 1.0 / _DAYS_KEPT) ** (days - max(self.days, _DAYS_KEPT))
             self.days = days
-        self.day[slot % DAY_SLOTS] += 1.0
+        self.clocks[MINUTES + slot % DAY_SLOTS] += 1.0
         hour = minute // 60
         if hour == self._week_mark:
             return
         self._week_mark = hour
         weeks = days / 7.0
         if weeks > _WEEKS_KEPT and weeks - self.weeks > 1.0:
-            self.week *= (1.0 - 1.0 / _WEEKS_KEPT) ** (weeks - max(self.weeks, _WEEKS_KEPT))
+            self.week[:] *= (1.0 - 1.0 / _WEEKS_KEPT) ** (weeks - max(self.weeks, _WEEKS_KEPT))
             self.weeks = weeks
-        self.week[hour % WEEK_SLOTS] += 1.0
+        self.clocks[MINUTES + DAY_SLOTS + hour % WEEK_SLOTS] += 1.0

@@ -21,6 +21,8 @@ _BINS: Final = 80
 """Of 15 s · 2^(k/4): the last begins after some 180 days."""
 EDGES_S: Final[Floats] = np.concatenate([[0.0], BURST_S * 2.0 ** (np.arange(_BINS) / _PER_OCTAVE)])
 _WIDTHS: Final[Floats] = np.diff(EDGES_S)
+_INNER_EDGES_S: Final[Floats] = EDGES_S[1:-1].copy()
+_EDGES: Final[list[float]] = EDGES_S.tolist()
 _FORGET_AT: Final = 2000.0
 LOAD_MEMORIES_S: Final = (600.0, 3600.0, 28800.0, 172800.0)
 
@@ -47,7 +49,7 @@ class PooledHazard:
         kind = class_of(gaps)
         self._expose(kind, from_s, gap_s)
         self.hits[kind, self._bin(gap_s)] += 1.0
-        if self.hits[kind].sum() > _FORGET_AT:
+        if np.add.reduce(self.hits[kind]) > _FORGET_AT:
             self.hits[kind] *= 0.5
             self.exposure_s[kind] *= 0.5
 
@@ -69,8 +71,8 @@ class PooledHazard:
     def hazard(self, gaps: int, ages_s: Floats) -> Floats:
         """Calls per second at each age for a function of that class."""
         kind = class_of(gaps)
-        rate = (self.hits[kind] + 1e-6) / (self.exposure_s[kind] + 1.0)
-        found: Floats = rate[np.minimum(np.searchsorted(EDGES_S, ages_s, side="right") - 1, _BINS - 1)]
+        rates = (self.hits[kind] + 1e-6) / (self.exposure_s[kind] + 1.0)
+        found: Floats = rates.take(_INNER_EDGES_S.searchsorted(ages_s, side="right"))
         return found
 
     def loads(self, at_s: float) -> list[float]:
@@ -108,10 +110,17 @@ class PooledHazard:
         return pooled
 
     def _expose(self, kind: int, from_s: float, to_s: float) -> None:
-        if to_s > from_s:
-            self.exposure_s[kind] += np.clip(to_s - EDGES_S[:-1], 0.0, _WIDTHS) - np.clip(
-                from_s - EDGES_S[:-1], 0.0, _WIDTHS
-            )
+        from_s, to_s = max(from_s, 0.0), min(to_s, _EDGES[-1])
+        if to_s <= from_s:
+            return
+        row = self.exposure_s[kind]
+        first, last = self._bin(from_s), self._bin(to_s)
+        if first == last:
+            row[first] += to_s - from_s
+            return
+        row[first] += _EDGES[first + 1] - from_s
+        row[first + 1 : last] += _WIDTHS[first + 1 : last]
+        row[last] += to_s - _EDGES[last]
 
     def _bin(self, age_s: float) -> int:
         if age_s < BURST_S:
