@@ -31,6 +31,11 @@ def test_a_limit_of_the_gateway_is_set_by_its_name() -> None:
         ("STOKER_GATEWAY_MAX_BODY_BYTES", "-1"),
         ("STOKER_SERVER_IS_OPEN", "maybe"),
         ("STOKER_SERVER_LOG_LEVEL", "loud"),
+        ("STOKER_POOL_COLD_START_TARGET", "0"),
+        ("STOKER_POOL_COLD_START_TARGET", "1.5"),
+        ("STOKER_POOL_IDLE_BUDGET_S", "-1"),
+        ("STOKER_POOL_IDLE_BUDGET_S", "inf"),
+        ("STOKER_POOL_IDLE_BUDGET_S", "nan"),
     ],
 )
 def test_what_cannot_be_read_stops_the_start_with_its_name(variable: str, text: str) -> None:

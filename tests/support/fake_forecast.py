@@ -61,6 +61,9 @@ class FakeForecast:
     def price_s(self, function: str) -> float:
         return 600.0
 
+    def price_from(self, function: str) -> str:
+        return ""
+
     def status(self, function: str) -> str:
         return "as a test says"
 

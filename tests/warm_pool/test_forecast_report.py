@@ -91,3 +91,15 @@ async def test_a_forecast_that_is_turned_off_says_so_in_the_report_the_document_
         }
         pool.retire("default", "f", set())
         assert [function for function, _ in pool.forecasts_off()] == ["default/good"]
+
+
+async def test_the_platform_s_goal_is_the_price_of_functions_that_state_none() -> None:
+    async with fake_pool(FakeBackend(), cold_start_target=0.01, idle_budget_s=3600.0) as (pool, _):
+        own = {"keep_alive_s": "adaptive", "warmth": "frugal"}
+        for name, scaling in (("f", {"keep_alive_s": "adaptive"}), ("own", own)):
+            pool.dispatcher(Bundles().plan(f"def {name}(x):\n    return x\n", name, scaling=scaling))
+        told = document_of(pool.forecast("default", "f", ADAPTIVE))
+        assert told["price_from"] == "one price for all, at most 1 % of calls cold, at most 3600 idle seconds per hour"
+        assert told["price_s"] == 1800.0
+        told = document_of(pool.forecast("default", "own", Scaling(keep_alive_s="adaptive", warmth="frugal")))
+        assert (told["price_from"], told["price_s"]) == ("", 300.0)

@@ -32,6 +32,8 @@ class ForecastReport:
     """It loses against a plain keep-alive for this function, so it is that keep-alive."""
     price_s: float | None
     """Idle seconds that one cold start is worth now."""
+    price_from: str
+    """Whose price it is, in words; empty where it is the function's own."""
     load_s: float
     """How long a start takes, as learned: a prewarm begins so much before its window."""
     expected_calls: tuple[float, ...]
@@ -71,6 +73,7 @@ def report(warmth: Warmth, revisions: Sequence[RevisionPool], function: str, sca
         status=warmth.forecast.status(function) if is_adaptive else "",
         is_off=is_adaptive and warmth.forecast.is_off(function),
         price_s=warmth.forecast.price_s(function) if is_adaptive else None,
+        price_from=warmth.forecast.price_from(function) if is_adaptive else "",
         load_s=max((revision.load_s for revision in revisions), default=0.0),
         expected_calls=tuple(_expected(warmth, function, now_s + hour * _HOUR_S) for hour in range(HOURS)),
         windows=_windows(warmth, function, scaling, now_s),

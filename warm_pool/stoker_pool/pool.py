@@ -19,6 +19,7 @@ from stoker_pool.crash_loop import BreakerInfo
 from stoker_pool.devices import DeviceInfo
 from stoker_pool.forecast.account import WarmthAccount
 from stoker_pool.forecast.adaptive import AdaptivePolicy
+from stoker_pool.forecast.pool_price import PoolGoal
 from stoker_pool.forecast.ports import Forecast, ForecastStore
 from stoker_pool.forecast.state_file import NoForecastStore
 from stoker_pool.forecast_report import ForecastReport, loaded_s, report
@@ -65,7 +66,6 @@ class Pool:
         self.stats = PoolStats()
         self._store = learned
         self._given_timers = timers
-        self._forecast = forecast or AdaptivePolicy()
         self._calls = calls
         self._forecast_store = forecast_store or NoForecastStore()
         self.on_wanted: Callable[[str, str], None] = lambda namespace, name: None
@@ -73,6 +73,8 @@ class Pool:
         self._clock = clock
         self._backend = backend
         self._settings = settings or PoolSettings()
+        goal = PoolGoal(cold_start_target=self._settings.cold_start_target, idle_budget_s=self._settings.idle_budget_s)
+        self._forecast = forecast or AdaptivePolicy(goal=goal)
         self._revisions: dict[str, RevisionPool] = {}
         self._former: list[RevisionPool] = []
         """Forgotten revisions whose last replicas and calls have not left yet."""

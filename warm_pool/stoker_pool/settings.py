@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -27,7 +28,18 @@ class PoolSettings:
     """How long a replica may take to leave its device for host memory before it is killed."""
     prewarm_budget_s: float | None = None
     """Device seconds per hour that replicas started before any call may wait, all together; None: no limit."""
+    cold_start_target: float | None = None
+    """Share of calls that may start cold, over all adaptive functions that do not say what a cold start is worth."""
+    idle_budget_s: float | None = None
+    """Idle seconds per hour that the forecasts of those functions may take together; None: no limit but the price."""
     least_away_s: float = 30.0
     """A replica that is due back within so long is not let go: a start is work, whatever it saves."""
     keep_on_idle_gpus: bool = True
     """An adaptive function without ``gpu_second_cost`` stays on a GPU until another wants the room."""
+
+    def __post_init__(self) -> None:
+        target, budget_s = self.cold_start_target, self.idle_budget_s
+        if target is not None and not 0 < target <= 1:
+            raise ValueError(f"cold_start_target must be above 0 and at most 1, got {target}")
+        if budget_s is not None and not 0 <= budget_s < math.inf:
+            raise ValueError(f"idle_budget_s must be seconds >= 0, got {budget_s}")

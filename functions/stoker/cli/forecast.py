@@ -72,7 +72,8 @@ def _status(forecast: Document) -> str:
     if forecast.get("off") and not parts[0].startswith("turned off"):
         parts.append("turned off: a plain keep-alive does better")
     if isinstance(price_s, (int, float)):
-        parts.append(f"a cold start is worth {duration(price_s)} of idle time")
+        whose = f" ({forecast['price_from']})" if forecast.get("price_from") else ""
+        parts.append(f"a cold start is worth {duration(price_s)} of idle time{whose}")
     return "; ".join(parts)
 
 

@@ -38,6 +38,7 @@ def document_of(report: ForecastReport) -> Json:
         "status": report.status,
         "off": report.is_off,
         "price_s": report.price_s,
+        "price_from": report.price_from,
         "load_s": report.load_s,
         "expected_calls_per_hour": [round(calls, 3) for calls in report.expected_calls],
         "windows": [

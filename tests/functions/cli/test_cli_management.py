@@ -60,6 +60,7 @@ def test_describe_says_why_a_function_is_warm_and_what_that_came_to(tmp_path: Pa
         "status": "learned from 40 gaps between calls",
         "off": False,
         "price_s": 1800.0,
+        "price_from": "one price for all, at most 1 % of calls cold",
         "load_s": 3.0,
         "expected_calls_per_hour": [12.0, 0.5],
         "windows": [{"source": "job 7", "start": "2026-01-01T00:00:00+00:00", "end": None}],
@@ -76,7 +77,7 @@ def test_describe_says_why_a_function_is_warm_and_what_that_came_to(tmp_path: Pa
     with shell_with({**FUNCTION, "forecast": forecast}, tmp_path) as (stoker, _):
         printed = stoker("describe", "embed").stdout
     assert "warm because\tjob 7\n" in printed
-    assert "learned from 40 gaps between calls; a cold start is worth 30 min of idle time" in printed
+    assert "learned from 40 gaps between calls; a cold start is worth 30 min of idle time (one" in printed
     assert "expected calls per hour\t12 0.5\n" in printed
     assert "loaded in\t2026-01-01T00:00:00+00:00 to no end (job 7)\n" in printed
     assert "prewarms\t3 used, 1 wasted (40 s of device time)\n" in printed

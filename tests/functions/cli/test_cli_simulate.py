@@ -56,6 +56,26 @@ def test_json_csv_and_a_chart_say_the_same(tmp_path: Path, trace: Path) -> None:
     assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        (("--pool-target", "0.5"), "adaptive:pool-target=0.5"),
+        (("--idle-budget", "900"), "adaptive:idle-budget=900"),
+        (("--pool-target", "0.5", "--idle-budget", "900"), "adaptive:pool-target=0.5,idle-budget=900"),
+    ],
+    ids=["target", "budget", "both"],
+)
+def test_one_price_for_all_functions(tmp_path: Path, trace: Path, options: tuple[str, ...], label: str) -> None:
+    printed = shell(tmp_path)("simulate", "--trace", str(trace), "--policy", "adaptive", *options).stdout
+    assert printed.split("\t")[0] == label
+
+
+def test_a_price_and_a_goal_for_all_are_two_ways(tmp_path: Path, trace: Path) -> None:
+    options = ("--price", "600", "--idle-budget", "900")
+    result = shell(tmp_path)("simulate", "--trace", str(trace), "--policy", "adaptive", *options, code=2)
+    assert "--price and --idle-budget are two ways" in result.stderr
+
+
 def test_scarce_room_with_host_memory(tmp_path: Path, trace: Path) -> None:
     options = ("--slots", "1", "--host-slots", "2", "--load-time", "20", "--policy", "lru", "--policy", "belady")
     lines = shell(tmp_path)("simulate", "--trace", str(trace), *options).stdout.splitlines()

@@ -26,6 +26,7 @@ from stoker_pool.forecast.hazard_net import HazardNet
 from stoker_pool.forecast.history import BURST_HALF_S, BURST_S, FunctionHistory
 from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, level_of
 from stoker_pool.forecast.policy import Window, Windows
+from stoker_pool.forecast.pool_price import PoolGoal, PoolPrice, is_of_pool
 from stoker_pool.forecast.pooled import PooledHazard
 from stoker_pool.forecast.prices import WARMTH_PRICES_S, PriceSearch, bounded, price_of
 from stoker_pool.forecast.snapshot import Learned, packed_in_steps, unpacked
@@ -45,8 +46,17 @@ _SWEEP_STEP_S: Final = 60.0
 class AdaptivePolicy:
     """Implements ``Forecast``. One per platform: functions share what they have in common."""
 
-    def __init__(self, prices: Callable[[str], float] | None = None, *, net: HazardNet | None = None) -> None:
-        """``prices``: idle seconds that a cold start of a function is worth; None: as its scaling says."""
+    def __init__(
+        self,
+        prices: Callable[[str], float] | None = None,
+        *,
+        net: HazardNet | None = None,
+        goal: PoolGoal | None = None,
+    ) -> None:
+        """``prices``: idle seconds that a cold start of a function is worth; None: as its scaling says.
+
+        ``goal``: what the functions whose scaling says nothing of that should come to, all together.
+        """
         self._prices = prices
         self._net = net or HazardNet.shipped()
         self._pooled = PooledHazard()
@@ -57,7 +67,10 @@ class AdaptivePolicy:
         self._chains = Chains()
         self._moved: set[str] = set()
         self._scalings: dict[str, Scaling] = {}
+        self._own_prices: dict[str, float | None] = {}
         self._searches: dict[str, PriceSearch] = {}
+        self._pool_price = PoolPrice(goal) if goal else None
+        self._of_pool: set[str] = set()
         self._loads_s: dict[str, float] = {}
         self._idle_s: dict[str, float] = {}
 
@@ -66,6 +79,13 @@ class AdaptivePolicy:
     def set_scaling(self, function: str, scaling: Scaling) -> None:
         """What a cold start is worth to the function, in its own words."""
         self._scalings[function] = scaling
+        self._own_prices[function] = price_of(scaling)
+        if self._pool_price is not None:
+            if is_of_pool(scaling):
+                self._of_pool.add(function)
+            else:
+                self._of_pool.discard(function)
+                self._pool_price.forget(function)
 
     def note_load(self, function: str, load_s: float, memory_bytes: int) -> None:
         """A start was measured."""
@@ -85,6 +105,8 @@ class AdaptivePolicy:
         if history is None:
             self._begin(function, at_s, count)
         elif at_s - history.last_s < BURST_S:
+            if function in self._of_pool:
+                self._note_near(function, history, at_s, count)
             history.note(at_s, count)
             search = self._search(function)
             if search is not None:
@@ -100,12 +122,16 @@ class AdaptivePolicy:
     def forget(self, function: str) -> None:
         """The function was deleted."""
         kept: tuple[dict[str, object], ...] = (
-            self._functions, self._curves, self._contests, self._scalings, self._searches, self._loads_s, self._idle_s,
+            self._functions, self._curves, self._contests, self._scalings, self._own_prices, self._searches,
+            self._loads_s, self._idle_s,
         )  # type: ignore[assignment]  # fmt: skip
         for each in kept:
             each.pop(function, None)
         self._chains.forget(function)
         self._moved.discard(function)
+        self._of_pool.discard(function)
+        if self._pool_price is not None:
+            self._pool_price.forget(function)
 
     # --- what it says -------------------------------------------------------------------------------------------------
 
@@ -155,7 +181,9 @@ class AdaptivePolicy:
         scaling = self._scalings.get(function)
         if scaling is None:
             return WARMTH_PRICES_S["balanced"]
-        price_s = price_of(scaling)
+        if self._pool_price is not None and function in self._of_pool:
+            return self._pool_price.price_s
+        price_s = self._own_prices[function]
         if price_s is None:
             assert scaling.cold_start_target is not None
             search = self._search(function)
@@ -180,6 +208,10 @@ class AdaptivePolicy:
             f"their price), a plain keep-alive of {TIMER_S:.0f} s {contest.timer_s:.0f}; that keep-alive is in force"
         )
 
+    def price_from(self, function: str) -> str:
+        """In words: whose price it is, where it is not the function's own; else empty."""
+        return f"one price for all, {self._pool_price.goal}" if function in self._of_pool and self._pool_price else ""
+
     def is_off(self, function: str) -> bool:
         """It loses against a plain keep-alive here, and its windows are that keep-alive's."""
         contest = self._contests.get(function)
@@ -189,7 +221,7 @@ class AdaptivePolicy:
 
     def state_in_steps(self) -> Generator[None, None, Callable[[], bytes]]:
         """All that was learned, but who follows whom: that is learned again within minutes. See ``Forecast``."""
-        return packed_in_steps(Learned(self._pooled, self._functions, self._contests, self._searches))
+        return packed_in_steps(Learned(self._pooled, self._functions, self._contests, self._searches, self._pool_price))
 
     def state(self) -> bytes:
         """The same at once."""
@@ -206,6 +238,9 @@ class AdaptivePolicy:
         learned = unpacked(state)
         self._pooled, self._functions = learned.pooled, learned.functions
         self._contests, self._searches = learned.contests, learned.searches
+        if self._pool_price is not None and learned.pool_price is not None:
+            learned.pool_price.resume(self._pool_price.goal)
+            self._pool_price = learned.pool_price
         self._swept = deque(learned.functions)
         self._curves.clear()
         self._idle_s.clear()
@@ -237,6 +272,9 @@ class AdaptivePolicy:
         search = self._search(function)
         if search is not None:
             search.note(math.exp(-log_hazard), count)
+        if self._pool_price is not None and function in self._of_pool:
+            self._pool_price.note_ended(function, curve, busy_s, gap_s)
+            self._pool_price.note(at_s, math.exp(-log_hazard), count)
         if log_hazard > _EXPECTED and curve.kept < _KEPT_GAPS and history.is_regular(gap_s):
             curve.kept += 1  # nothing was learned that would change it
         else:
@@ -248,6 +286,21 @@ class AdaptivePolicy:
         history.swept_s = 0.0
         self._sweep(at_s)
         self._moved.update(self._chains.note_burst(function, at_s, self._is_away))
+
+    def _note_near(self, function: str, history: FunctionHistory, at_s: float, count: int) -> None:
+        assert self._pool_price is not None
+        idle_s = at_s - max(self._idle_s.get(function, history.last_s), history.last_s)
+        self._pool_price.note_near(self._curves.get(function), idle_s)
+        self._pool_price.note(at_s, None, count)
+
+    def _note_open(self, function: str, history: FunctionHistory, age_s: float) -> None:
+        """The pool's price hears of a gap that has not ended, unless a call is in flight."""
+        price = self._pool_price
+        if price is None or function not in self._of_pool or not price.is_due(function, age_s):
+            return
+        idle_s = self._idle_s.get(function, -math.inf)
+        if idle_s >= history.last_s:
+            price.note_open(function, self._curve(function, history), idle_s - history.last_s, age_s)
 
     def _search(self, function: str) -> PriceSearch | None:
         scaling = self._scalings.get(function)
@@ -275,7 +328,7 @@ class AdaptivePolicy:
     def _is_away(self, function: str, at_s: float) -> bool:
         """Its own past does not have it loaded. One without a forecast at hand was not asked for in a long time."""
         curve = self._curves.get(function)
-        return curve is None or curve.log_hazard_at(at_s - curve.from_s) < -math.log(self.price_s(function))
+        return curve is None or not curve.is_worth(self.price_s(function), at_s - curve.from_s)
 
     def _sweep(self, at_s: float) -> None:
         """Counts what has passed of open gaps, a few functions at a time."""
@@ -286,6 +339,7 @@ class AdaptivePolicy:
                 continue
             self._swept.append(name)
             age_s = at_s - history.last_s
+            self._note_open(name, history, age_s)
             if age_s > history.swept_s + _SWEEP_STEP_S:
                 self._pooled.note_waiting(history.bursts, history.swept_s, age_s)
                 self._pooled.recurrence.note(history, history.swept_s, age_s, is_return=False)

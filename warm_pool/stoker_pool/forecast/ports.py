@@ -30,6 +30,10 @@ class Forecast(WarmthPolicy, Protocol):
         """Idle seconds that one cold start of the function is worth now."""
         ...
 
+    def price_from(self, function: str) -> str:
+        """In words: whose price it is, where it is not the function's own; else empty."""
+        ...
+
     def status(self, function: str) -> str:
         """In words: what it goes by, or why it is turned off; empty where it knows nothing."""
         ...

@@ -19,9 +19,10 @@ from stoker_pool.forecast.history import Floats
 WARMTH_PRICES_S: Final[Mapping[str, float]] = MappingProxyType({"frugal": 300.0, "balanced": 1800.0, "eager": 14400.0})
 LEAST_PRICE_S: Final = 10.0
 MOST_PRICE_S: Final = 604800.0
-_STEPS: Final = 32
+STEPS: Final = 32
+"""Prices that a search chooses from, each a constant factor above the last."""
 _LOG_LEAST: Final = math.log(LEAST_PRICE_S)
-_LOG_STEP: Final = (math.log(MOST_PRICE_S) - _LOG_LEAST) / _STEPS
+_LOG_STEP: Final = (math.log(MOST_PRICE_S) - _LOG_LEAST) / STEPS
 _FORGIVEN: Final = 1.0
 """One gap, however long: among few calls it says nothing of their share."""
 _CALLS_KEPT: Final = 100_000.0
@@ -50,7 +51,7 @@ class PriceSearch:
     """
 
     def __init__(self) -> None:
-        self.counts: Floats = np.zeros(_STEPS + 1)
+        self.counts: Floats = np.zeros(STEPS + 1)
         self.calls = 0.0
 
     def note(self, critical_price_s: float | None, calls: int) -> None:
@@ -69,21 +70,30 @@ class PriceSearch:
         allowed = target * self.calls + _FORGIVEN
         cold_above = np.cumsum(self.counts[::-1])[::-1] - self.counts  # gaps that a price of this step leaves cold
         step = int(np.argmax(cold_above <= allowed))
-        return bounded(math.exp(_LOG_LEAST + (step + 1) * _LOG_STEP))
+        return price_of_step(step)
+
+    def numbers(self) -> list[float]:
+        """All of it: calls, then the counts."""
+        return [self.calls, *self.counts.tolist()]
 
     @classmethod
     def of_numbers(cls, row: list[float]) -> PriceSearch:
         """Calls, then the counts; raises ``ValueError`` where they are not that."""
         search = cls()
-        if len(row) != _STEPS + 2 or min(row) < 0:
+        if len(row) != STEPS + 2 or min(row) < 0:
             raise ValueError("the forecast's state has a price search of another kind")
         search.calls = row[0]
         search.counts = np.array(row[1:])
         return search
 
 
+def price_of_step(step: int) -> float:
+    """The price that loads all critical prices up to the step's."""
+    return bounded(math.exp(_LOG_LEAST + (step + 1) * _LOG_STEP))
+
+
 def step_of(price_s: float) -> int:
     """The step of a price; the last holds what no price reaches."""
     if not price_s > LEAST_PRICE_S:
         return 0
-    return min(int((math.log(min(price_s, 1e12)) - _LOG_LEAST) / _LOG_STEP), _STEPS)
+    return min(int((math.log(min(price_s, 1e12)) - _LOG_LEAST) / _LOG_STEP), STEPS)

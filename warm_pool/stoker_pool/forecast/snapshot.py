@@ -19,6 +19,8 @@ import numpy as np
 
 from stoker_pool.forecast.contest import Contest
 from stoker_pool.forecast.history import COUNTS, SCALARS, FunctionHistory
+from stoker_pool.forecast.idle_search import IdleSearch
+from stoker_pool.forecast.pool_price import PoolGoal, PoolPrice
 from stoker_pool.forecast.pooled import PooledHazard
 from stoker_pool.forecast.prices import PriceSearch
 
@@ -36,6 +38,8 @@ class Learned:
     functions: dict[str, FunctionHistory]
     contests: dict[str, Contest]
     searches: dict[str, PriceSearch]
+    pool_price: PoolPrice | None = None
+    """None: there is no goal for all, or the state is older than such goals."""
 
 
 def packed_in_steps(learned: Learned) -> Generator[None, None, Callable[[], bytes]]:
@@ -56,13 +60,15 @@ def packed_in_steps(learned: Learned) -> Generator[None, None, Callable[[], byte
     contests = {
         name: [item.forecast_s, item.timer_s, item.gaps, item.is_lost] for name, item in learned.contests.items()
     }
-    searches = {name: [item.calls, *item.counts.tolist()] for name, item in learned.searches.items()}
+    searches = {name: item.numbers() for name, item in learned.searches.items()}
     described: dict[str, object] = {
         "functions": names,
         "contests": contests,
         "searches": searches,
         "pooled": learned.pooled.numbers(),
     }
+    if learned.pool_price is not None:
+        described["pool_price"] = learned.pool_price.numbers()
     return partial(_joined, described, scalars, counts)
 
 
@@ -105,7 +111,19 @@ def _parsed(described: dict[str, object], numbers: memoryview) -> Learned:
         name: Contest(row[0], row[1], int(row[2]), bool(row[3])) for name, row in _table(described["contests"]).items()
     }
     searches = {name: PriceSearch.of_numbers(row) for name, row in _table(described["searches"]).items()}
-    return Learned(pooled, functions, contests, searches)
+    described_price = described.get("pool_price")
+    pool_price = None if described_price is None else _pool_price(described_price, functions)
+    return Learned(pooled, functions, contests, searches, pool_price)
+
+
+def _pool_price(described: object, functions: dict[str, FunctionHistory]) -> PoolPrice:
+    if not isinstance(described, dict):
+        raise ValueError("the forecast's state is damaged: a table is missing")
+    price = PoolPrice(PoolGoal())
+    price.search = PriceSearch.of_numbers(_row(described["search"]))
+    price.idle = IdleSearch.of_numbers(_row(described["idle"]))
+    price.counted_s = {name: row[0] for name, row in _table(described["counted"]).items() if name in functions}
+    return price
 
 
 def _table(value: object) -> dict[str, list[float]]:

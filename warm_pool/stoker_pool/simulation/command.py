@@ -20,9 +20,10 @@ from stoker.cli.output import json_option, note, print_json, print_table
 from stoker.cli.platform import platform
 from stoker.errors import InvalidInput
 from stoker.options import ADAPTIVE, WARMTHS, Scaling
+from stoker_pool.forecast.pool_price import PoolGoal
 from stoker_pool.simulation.capacity import SLOT_MIB, Capacity
 from stoker_pool.simulation.export import save_chart, save_csv
-from stoker_pool.simulation.policies import FAMILIES, PolicySpec, adaptive, adaptive_with, parse_policy
+from stoker_pool.simulation.policies import FAMILIES, PolicySpec, adaptive, adaptive_pool, adaptive_with, parse_policy
 from stoker_pool.simulation.progress import progress_bar
 from stoker_pool.simulation.results import Results
 from stoker_pool.simulation.runs import Conditions, compare
@@ -50,6 +51,8 @@ class Asked:
     price: float | None
     target: float | None
     warmth: str | None
+    pool_target: float | None
+    idle_budget: float | None
 
     def conditions(self) -> Conditions:
         """The same for every policy."""
@@ -70,9 +73,15 @@ class Asked:
 
     def adaptive(self) -> PolicySpec | None:
         """What a plain ``--policy adaptive`` means; None: the default price."""
+        goal = PoolGoal(cold_start_target=self.pool_target, idle_budget_s=self.idle_budget)
         given = [name for name in ("price", "target", "warmth") if getattr(self, name) is not None]
+        given += ["pool-target" if self.pool_target is not None else "idle-budget"] if goal else []
         if len(given) > 1:
             raise click.UsageError(f"--{given[0]} and --{given[1]} are two ways to say the same: give one")
+        if goal:
+            named = (("pool-target", self.pool_target), ("idle-budget", self.idle_budget))
+            said = ",".join(f"{name}={value:g}" for name, value in named if value is not None)
+            return adaptive_pool(goal, f"adaptive:{said}")
         if self.price is not None:
             return adaptive(self.price)
         if self.target is not None:
@@ -103,6 +112,8 @@ class Asked:
 @click.option("--price", type=click.FloatRange(0, min_open=True), help="Idle seconds that one cold start is worth.")
 @click.option("--target", type=click.FloatRange(0, 1, min_open=True), help="Share of calls that may start cold.")
 @click.option("--warmth", type=click.Choice(WARMTHS), help="The same in a word.")
+@click.option("--pool-target", type=click.FloatRange(0, 1, min_open=True), help="The same with one price for all.")
+@click.option("--idle-budget", type=click.FloatRange(0), help="Idle seconds per hour, of all functions together.")
 @click.option("--warm-up", type=click.FloatRange(0, 0.95), default=0.4, show_default=True, help="Share not scored.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table here.")
 @click.option(

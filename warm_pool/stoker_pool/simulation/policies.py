@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from stoker.errors import InvalidInput
 from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.forecast.adaptive import AdaptivePolicy
+from stoker_pool.forecast.pool_price import PoolGoal
 from stoker_pool.simulation.baselines.eviction_rules import Belady, GreedyDual, LeastFrequentlyUsed, LeastRecentlyUsed
 from stoker_pool.simulation.baselines.fixed import FixedKeepAlive, knative
 from stoker_pool.simulation.baselines.hybrid_histogram import HybridHistogram
@@ -26,6 +27,7 @@ from stoker_pool.simulation.trace import Trace
 DEFAULT_PRICE_S: Final = 600.0
 _HOUR_MINUTES: Final = 60
 _NEVER_S: Final = 1e9
+_UNSTATED: Final = Scaling(keep_alive_s=ADAPTIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,13 @@ def adaptive_with(scaling: Scaling, label: str) -> PolicySpec:
     )
 
 
-def _adaptive_policy(trace: Trace, scaling: Scaling) -> ReplayedPolicy:
-    policy = AdaptivePolicy()
+def adaptive_pool(goal: PoolGoal, label: str) -> PolicySpec:
+    """The production policy with one price for all functions."""
+    return replace(adaptive(DEFAULT_PRICE_S), label=label, make=lambda trace: _adaptive_policy(trace, _UNSTATED, goal))
+
+
+def _adaptive_policy(trace: Trace, scaling: Scaling, goal: PoolGoal | None = None) -> ReplayedPolicy:
+    policy = AdaptivePolicy(goal=goal)
     for function in trace.functions:
         policy.set_scaling(function, scaling)
     return policy
