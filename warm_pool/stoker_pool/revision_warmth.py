@@ -12,7 +12,7 @@ from functools import partial
 
 from stoker.options import ADAPTIVE, Scaling
 from stoker_pool.forecast.account import ColdStart
-from stoker_pool.forecast.levels import thresholds
+from stoker_pool.forecast.levels import parking_threshold
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.plan import RevisionPlan
 from stoker_pool.pool_parts import PoolParts
@@ -90,7 +90,7 @@ class RevisionWarmth:
         if scaling.keep_alive_s != ADAPTIVE or live is None or not live.parks or not replica.is_on_gpu:
             return False
         price_s = self._parts.warmth.forecast.price_s(self.function)
-        return self.next_use_per_s(scaling) >= thresholds(price_s)[1]
+        return self.next_use_per_s(scaling) >= parking_threshold(price_s)
 
     def note_warm_up(self, scaling: Scaling) -> None:
         """Somebody made replicas ready by hand: they wait for what comes."""

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from stoker.options import Scaling
 from stoker_pool.forecast.adaptive import AdaptivePolicy
 from stoker_pool.forecast.curve import MOST_WINDOWS
-from stoker_pool.forecast.levels import Level
 from stoker_pool.forecast.policy import Windows
 
 MONDAY_S = 1_767_571_200.0  # 2026-01-05 00:00 UTC
@@ -275,14 +274,11 @@ def test_forgetting_leaves_nothing() -> None:
     assert len(learner.state()) == pytest.approx(empty, abs=2000)
 
 
-def test_load_times_and_levels_are_told() -> None:
+def test_load_times_are_told() -> None:
     learner = policy()
     learner.note_load("default/report", 12.5, 10**9)
     learner.note_load("default/report", math.nan, 10**9)
     assert learner.load_s["default/report"] == 12.5
-    last_s = timer(learner, "default/report", 60.0, 50)
-    assert learner.level("default/report", last_s + 60.0) is Level.HOT
-    assert learner.level("default/report", last_s + 5 * 86_400.0) is Level.COLD
 
 
 def test_a_function_costs_less_than_4_kib_of_state() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker_pool.forecast.curve import MOST_WINDOWS, Curve
-from stoker_pool.forecast.levels import HostTier, Level, level_of, thresholds
+from stoker_pool.forecast.levels import HostTier, parking_threshold
 from stoker_pool.forecast.policy import Window
 
 EDGES = np.array([0.0, 10.0, 20.0, 50.0, 100.0])
@@ -77,31 +77,21 @@ def test_condensing_keeps_what_the_hazards_say() -> None:
     assert condensed.log_hazard_at(1e9) == -5.0
 
 
-def test_levels_fall_with_the_hazard() -> None:
+def test_parking_pays_from_a_twentieth_of_the_hazard_on() -> None:
     tier = HostTier(second_share=0.05, reload_share=0.15)
-    hot, host = thresholds(1000.0, tier)
-    assert level_of(1.01 * hot, 1000.0, tier) is Level.HOT
-    assert level_of(0.99 * hot, 1000.0, tier) is Level.HOST
-    assert level_of(1.01 * host, 1000.0, tier) is Level.HOST
-    assert level_of(0.99 * host, 1000.0, tier) is Level.COLD
-
-
-def test_without_a_host_tier_there_are_two_levels() -> None:
-    assert thresholds(1000.0, None) == (0.001, 0.001)
-    assert level_of(0.0011, 1000.0, None) is Level.HOT
-    assert level_of(0.0009, 1000.0, None) is Level.COLD
+    assert parking_threshold(1000.0, tier) == pytest.approx(0.05 / 0.85 / 1000.0)
+    assert parking_threshold(1000.0, HostTier(second_share=0.05, reload_share=1.0)) == math.inf
 
 
 @given(
     hazard=st.floats(0, 10), price_s=st.floats(1, 1e6), second_share=st.floats(0, 2), reload_share=st.floats(0.01, 0.99)
 )
-def test_thresholds_say_what_the_level_is(
+def test_parked_is_what_saves_more_than_it_costs(
     hazard: float, price_s: float, second_share: float, reload_share: float
 ) -> None:
-    tier = HostTier(second_share=second_share, reload_share=reload_share)
-    hot, host = thresholds(price_s, tier)
-    level = level_of(hazard, price_s, tier)
-    if hazard > hot * (1 + 1e-9):
-        assert level is Level.HOT
-    elif hazard < host * (1 - 1e-9):
-        assert level is Level.COLD
+    threshold = parking_threshold(price_s, HostTier(second_share=second_share, reload_share=reload_share))
+    gain = hazard * price_s * (1.0 - reload_share) - second_share
+    if hazard > threshold * (1 + 1e-9):
+        assert gain > 0
+    elif hazard < threshold * (1 - 1e-9):
+        assert gain < 0

@@ -24,7 +24,6 @@ from stoker_pool.forecast.curve import Curve
 from stoker_pool.forecast.features import ages, features
 from stoker_pool.forecast.hazard_net import HazardNet
 from stoker_pool.forecast.history import BURST_HALF_S, BURST_S, FunctionHistory
-from stoker_pool.forecast.levels import DEFAULT_HOST_TIER, HostTier, Level, level_of
 from stoker_pool.forecast.policy import Window, Windows
 from stoker_pool.forecast.pool_price import PoolGoal, PoolPrice, is_of_pool
 from stoker_pool.forecast.pooled import PooledHazard
@@ -190,10 +189,6 @@ class AdaptivePolicy:
             assert search is not None
             return search.price_s(scaling.cold_start_target)
         return price_s
-
-    def level(self, function: str, now_s: float, tier: HostTier | None = DEFAULT_HOST_TIER) -> Level:
-        """Hot on the device, parked in host memory, or cold: what is worth most at ``now_s``."""
-        return level_of(self.hazard(function, now_s), self.price_s(function), tier)
 
     def status(self, function: str) -> str:
         """In words: what it goes by, or why it is turned off; empty where it knows nothing."""

@@ -1,21 +1,16 @@
-"""How warm to be: on the device, in host memory, or not at all.
+"""The level between loaded and cold: parked in host memory.
 
-The rule that must not break: of the three the cheapest is chosen; a level that costs more is never kept for less.
+On the device or not is the windows' question. Once a replica leaves its device, this says from which chance of a call
+on its place in host memory is worth more than letting go.
+
+The rule that must not break: parking never costs more than the cold start that it may save.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
-
-
-class Level(str, Enum):
-    """From the quickest to answer to the slowest."""
-
-    HOT = "hot"
-    HOST = "host"
-    COLD = "cold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +26,10 @@ class HostTier:
 DEFAULT_HOST_TIER: Final = HostTier()
 
 
-def level_of(hazard: float, price_s: float, tier: HostTier | None = DEFAULT_HOST_TIER) -> Level:
-    """The level that is worth most at a hazard (calls per second); ``tier`` is None where nothing can be parked.
+def parking_threshold(price_s: float, tier: HostTier = DEFAULT_HOST_TIER) -> float:
+    """The least hazard (calls per second) at which to be parked; infinite where waking saves nothing.
 
-    A second hot costs 1 and saves ``hazard * price_s``; a second in host memory costs and saves its shares of that.
+    A second in host memory costs ``second_share`` and saves ``hazard * price_s * (1 - reload_share)``.
     """
-    saved = hazard * price_s
-    hot = saved - 1.0
-    host = saved * (1.0 - tier.reload_share) - tier.second_share if tier is not None else -1.0
-    if hot >= 0.0 and hot >= host:
-        return Level.HOT
-    return Level.HOST if host >= 0.0 else Level.COLD
-
-
-def thresholds(price_s: float, tier: HostTier | None = DEFAULT_HOST_TIER) -> tuple[float, float]:
-    """Least hazards at which to be hot, and to be at least in host memory."""
-    if tier is None or tier.second_share / (1.0 - tier.reload_share) >= 1.0:
-        return 1.0 / price_s, 1.0 / price_s
-    host = tier.second_share / (1.0 - tier.reload_share)
-    hot = max((1.0 - tier.second_share) / tier.reload_share, 1.0)
-    return hot / price_s, host / price_s
+    saved_share = 1.0 - tier.reload_share
+    return tier.second_share / saved_share / price_s if saved_share > 0.0 else math.inf
