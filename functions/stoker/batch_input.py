@@ -21,7 +21,7 @@ from stoker.payload import encode_value
 _PIECE_BYTES: Final = 8 * 1024 * 1024
 _TEXTS: Final = (".txt", ".md", ".rst", ".html")
 _DATA: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".pq")
-_PACKED: Final = (".gz", ".bz2", ".xz")
+_PACKED: Final = (".gz", ".bz2", ".xz", ".zst")
 
 
 def send_input(client: Client, given: object) -> list[str]:

@@ -15,6 +15,7 @@ from stoker.errors import InvalidInput
 
 _MAGIC: Final = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zst": b"\x28\xb5\x2f\xfd"}
 _SUFFIXES: Final = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+_BUFFER_BYTES: Final = 1024 * 1024
 _CALLS: Final = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard"}
 
 
@@ -43,10 +44,16 @@ def decompressed(file: io.BufferedReader, name: str) -> BinaryIO:
     if found == "xz":
         return cast(BinaryIO, lzma.LZMAFile(file))
     if found == "zst":
-        raise InvalidInput(
-            f"{name} is Zstandard, which is not read here", hint="Take gzip, or Parquet (which compresses by itself)."
-        )
+        return _zstandard(file, name)
     return file
+
+
+def _zstandard(file: io.BufferedReader, name: str) -> BinaryIO:
+    try:
+        from stoker_api.batches.zstd_stream import ZstdStream
+    except ImportError as error:
+        raise InvalidInput(f"{name}: Zstandard needs pyarrow", hint="Install stoker[batch], or take gzip.") from error
+    return io.BufferedReader(ZstdStream(file), _BUFFER_BYTES)
 
 
 BROKEN: Final = (EOFError, gzip.BadGzipFile, lzma.LZMAError, OSError)

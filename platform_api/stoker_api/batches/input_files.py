@@ -211,7 +211,7 @@ def format_of(name: str) -> RowFormat:
     if suffix not in _SUFFIXES:
         raise InvalidInput(
             f"the suffix of {name} does not say what is in it",
-            hint=f"Give the format, or one of {', '.join(_SUFFIXES)} (with .gz, .bz2 or .xz behind it if compressed).",
+            hint=f"Give the format, or one of {', '.join(_SUFFIXES)}, and behind it .gz, .bz2, .xz or .zst if compressed.",
         )
     return _SUFFIXES[suffix]
 

@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import lzma
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow
@@ -27,7 +29,16 @@ TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters=
 VALUES = st.one_of(
     st.integers(-(2**53), 2**53), TEXT, st.booleans(), st.none(), st.lists(st.integers(0, 9), max_size=3)
 )
-PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+def zstd(data: bytes) -> bytes:
+    out = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(out, "zstd") as packer:
+        packer.write(data)
+    return bytes(out.getvalue())
+
+
+PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd}
 
 
 def read(folder: Path, name: str, data: bytes, start: int = 0, given_format: RowFormat | None = None) -> list[Row]:
@@ -143,9 +154,9 @@ def test_a_corrupt_row_group_costs_its_own_rows(tmp_path: Path) -> None:
         ("a.dat", b"1", "suffix"),
         ("a.csv", b"a,,b\n1,2,3\n", "every column once"),
         ("a.csv", b"a,a\n1,2\n", "every column once"),
-        ("a.jsonl", b"\x28\xb5\x2f\xfd" + b"\0" * 20, "Zstandard"),
+        ("a.csv.zst", gzip.compress(b"a,b\n1,2\n"), "not Zstandard"),
     ],
-    ids=["jsonl-as-parquet", "parquet-as-jsonl", "plain-as-gz", "unknown", "empty-head", "double-head", "zstd"],
+    ids=["jsonl-as-parquet", "parquet-as-jsonl", "plain-as-gz", "unknown", "empty-head", "double-head", "gz-as-zst"],
 )
 def test_what_is_not_what_its_suffix_says_is_refused(tmp_path: Path, name: str, data: bytes, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
@@ -165,14 +176,35 @@ def test_a_file_of_text_is_a_row(tmp_path: Path) -> None:
     assert values(read_all(tmp_path, [f"{tmp_path}/*"], start=2)) == values(found)[2:]
 
 
-def test_a_file_that_is_compressed_without_saying_so_is_read(tmp_path: Path) -> None:
-    assert values(read(tmp_path, "a.jsonl", gzip.compress(b"1\n2\n"))) == [{"value": 1}, {"value": 2}]
+@pytest.mark.parametrize("pack", [gzip.compress, zstd], ids=["gzip", "zstd"])
+def test_a_file_that_is_compressed_without_saying_so_is_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    assert values(read(tmp_path, "a.jsonl", pack(b"1\n2\n"))) == [{"value": 1}, {"value": 2}]
 
 
-def test_a_file_that_is_cut_short_says_after_which_row(tmp_path: Path) -> None:
-    packed = gzip.compress(b"".join(b'{"x": %d}\n' % (number * 7919) for number in range(5000)))
+def test_frames_behind_each_other_are_one_file(tmp_path: Path) -> None:
+    found = read(tmp_path, "a.jsonl.zst", zstd(b"1\n2\n") + zstd(b"3\n"))
+    assert values(found) == [{"value": 1}, {"value": 2}, {"value": 3}]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_file_that_is_cut_short_says_after_which_row(tmp_path: Path, suffix: str) -> None:
+    packed = PACKERS[suffix](b"".join(b'{"x": %d}\n' % (number * 7919) for number in range(5000)))
     with pytest.raises(InputBroken, match="after row"):
-        read(tmp_path, "a.jsonl.gz", packed[: len(packed) // 2])
+        read(tmp_path, f"a.jsonl{suffix}", packed[: len(packed) // 2])
+
+
+def test_a_damaged_frame_says_after_which_row(tmp_path: Path) -> None:
+    packed = bytearray(zstd(b"".join(b'{"x": %d}\n' % (number * 7919) for number in range(5000))))
+    packed[len(packed) // 2 :] = b"\xff" * (len(packed) - len(packed) // 2)
+    with pytest.raises(InputBroken, match="after row"):
+        read(tmp_path, "a.jsonl.zst", bytes(packed))
+
+
+def test_without_pyarrow_zstandard_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stoker_api.batches.zstd_stream", None)
+    with pytest.raises(InvalidInput, match="needs pyarrow") as raised:
+        read(tmp_path, "a.jsonl.zst", zstd(b"1\n"))
+    assert "stoker[batch]" in (raised.value.hint or "")
 
 
 def test_a_csv_that_is_named_jsonl_is_found_out_by_its_first_rows(tmp_path: Path) -> None:
