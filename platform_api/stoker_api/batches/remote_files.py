@@ -12,9 +12,11 @@ from typing import Any, BinaryIO, Final, cast
 import fsspec
 
 from stoker.errors import InvalidInput, NotFound
+from stoker_api.batches.remote_reading import RemoteFile
 from stoker_api.stores.failures import StorageFailed
 
-_BLOCK_BYTES: Final = 4 * 1024 * 1024
+_SILENT_S: Final = 60.0
+"""A web server that sends nothing for so long is given up; the whole of a file may take as long as it takes."""
 _MARKS: Final = (
     "ETag",
     "etag",
@@ -31,14 +33,14 @@ _MARKS: Final = (
 def expand(url: str) -> list[str]:
     """The URLs that a glob matches, in order."""
     with _told(url):
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = _system(url)
         return sorted(system.unstrip_protocol(found).replace(":///", "://") for found in system.glob(path))
 
 
 def describe(url: str) -> tuple[int, dict[str, str]]:
     """Size, and what changes when the content does."""
     with _told(url):
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = _system(url)
         found: dict[str, Any] = system.info(path)
         marks = {name: str(found[name]) for name in _MARKS if found.get(name)}
         return int(found.get("size") or 0), marks
@@ -46,15 +48,18 @@ def describe(url: str) -> tuple[int, dict[str, str]]:
 
 def open_read(url: str) -> BinaryIO:
     """The content from its beginning."""
-    with _told(url):
-        system, path = fsspec.core.url_to_fs(url)
-        return cast(BinaryIO, system.open(path, "rb", block_size=_BLOCK_BYTES))
+
+    def open_file(block_bytes: int) -> BinaryIO:
+        system, path = _system(url)
+        return cast(BinaryIO, system.open(path, "rb", block_size=block_bytes))
+
+    return cast(BinaryIO, RemoteFile(url, open_file, lambda: _told(url)))
 
 
 def put(local: str, url: str) -> None:
     """Write a local file there, whole or not at all as far as the store allows."""
     with _told(url, "written"):
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = _system(url)
         system.makedirs(system._parent(path), exist_ok=True)
         system.put_file(local, path)
 
@@ -62,7 +67,7 @@ def put(local: str, url: str) -> None:
 def listing(url: str) -> list[str]:
     """Names of the files right under a folder; empty where there is none."""
     with _told(url):
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = _system(url)
         if not system.exists(path):
             return []
         return sorted(str(found).rstrip("/").rpartition("/")[2] for found in system.ls(path, detail=False))
@@ -71,9 +76,21 @@ def listing(url: str) -> list[str]:
 def remove(url: str) -> None:
     """Remove one file; nothing where it is not there."""
     with _told(url, "removed"):
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = _system(url)
         if system.exists(path):
             system.rm_file(path)
+
+
+def _system(url: str) -> tuple[Any, str]:
+    options: dict[str, Any] = {}
+    if url.startswith(("http://", "https://")):
+        import aiohttp
+
+        options["client_kwargs"] = {
+            "headers": {"Accept-Encoding": "identity"},  # sizes and ranges are those of the file itself
+            "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_SILENT_S, sock_read=_SILENT_S),
+        }
+    return cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **options))
 
 
 @contextlib.contextmanager
@@ -89,4 +106,7 @@ def _told(url: str, what: str = "read") -> Iterator[None]:
     except ValueError as error:
         raise InvalidInput(f"{url} cannot be {what}: {error}") from error
     except Exception as error:  # whatever the store's own library raises: aiohttp's, botocore's, gcsfs's
-        raise StorageFailed(f"{url} cannot be {what}: {type(error).__name__}: {error}") from error
+        raise StorageFailed(
+            f"{url} cannot be {what}: {type(error).__name__}: {error}",
+            hint="Is its server there, and does it let the platform in? What is done of a run is kept: resume it then.",
+        ) from error
