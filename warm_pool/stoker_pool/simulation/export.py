@@ -14,7 +14,7 @@ from typing import Final
 
 from stoker.errors import InvalidInput
 from stoker_pool.simulation.chart import draw_svg
-from stoker_pool.simulation.chart_png import save_png
+from stoker_pool.simulation.chart_png import draw_png
 from stoker_pool.simulation.pareto import Point, curve
 from stoker_pool.simulation.results import Results
 
@@ -70,13 +70,13 @@ def save_csv(path: Path, results: Sequence[Results]) -> None:
     _replace(path, text.getvalue())
 
 
-def save_chart(path: Path, title: str, results: Sequence[Results]) -> None:
+def save_chart(path: Path, source: str, results: Sequence[Results]) -> None:
     """One curve per policy family, through its settings; SVG or PNG by the name's ending."""
-    curves = curves_of(results)
+    curves, title = curves_of(results), f"{source}: cold starts against idle time"
     if path.suffix == ".svg":
         _replace(path, draw_svg(title, curves))
     elif path.suffix == ".png":
-        save_png(path, title, curves)
+        _replace(path, draw_png(title, curves))
     else:
         raise InvalidInput(f"a chart must end in .svg or .png, got {path.name!r}", hint="Name it pareto.svg.")
 
@@ -89,10 +89,10 @@ def curves_of(results: Sequence[Results]) -> Mapping[str, Sequence[Point]]:
     return {name: curve(points) for name, points in families.items()}
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: str | bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(partial, path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error}", hint="Name a file in a folder that exists.") from error
