@@ -36,7 +36,7 @@ class Curve:
         """Ages at which being loaded begins and ends, by turns, at the price last asked for."""
 
     @classmethod
-    def condensed(cls, from_s: float, edges: Floats, log_hazard: Floats) -> Curve:
+    def condensed(cls, from_s: float, edges: Floats, log_hazard: Floats | NDArray[np.float32]) -> Curve:
         """Neighbouring cells whose hazards differ by less than the estimates are sure of become one."""
         steps = np.rint(log_hazard * _PER_LOG)
         begins = np.empty(len(edges), np.bool_)  # the end of the last cell is kept too

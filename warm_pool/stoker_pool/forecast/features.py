@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from stoker_pool.forecast.history import (
     BURST_S,
     DAY_SLOTS,
-    HISTOGRAM_BINS,
     HISTOGRAM_PER_OCTAVE,
     MINUTES,
     REMEMBERED,
@@ -25,6 +24,8 @@ from stoker_pool.forecast.history import (
     FunctionHistory,
 )
 from stoker_pool.forecast.pooled import PooledHazard
+
+Singles = NDArray[np.float32]
 
 
 def _steps(*parts: tuple[float, float, float]) -> Floats:
@@ -51,17 +52,21 @@ LONG_GRID: Final[Floats] = _steps(
 )
 _SHORT_FROM_S: Final = 1200.0
 _LONG_FROM_S: Final = 1.5 * _HOUR
-_KERNEL_SHARES: Final = np.array([[0.01], [0.05], [0.3]])
-_KERNEL_LEAST_S: Final = np.array([[2.0], [20.0], [60.0]])
+_KERNEL_SHARES: Final = np.array([[0.01], [0.05], [0.3]], np.float32)
+_KERNEL_LEAST_S: Final = np.array([[2.0], [20.0], [60.0]], np.float32)
 """Half the width of each kernel: a share of the age, and at least so many seconds."""
 _LONG_HALVES: Final = np.array([[0.5], [2.5], [8.0]])
 _LONG_SHIFTS: Final = np.concatenate([-_LONG_HALVES, _LONG_HALVES, [[0.0]]])
-_LONG_SPANS: Final = 2.0 ** (_LONG_HALVES / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-_LONG_HALVES / HISTOGRAM_PER_OCTAVE)
-_LONG_BEFORE: Final = 40
-"""Empty bins before the first: an age of one second lies 32 before it, and half an octave is 8."""
-_LONG_AFTER: Final = 20
-_LONG_MOST: Final = float(HISTOGRAM_BINS + 8)
-_LONG_PLACES: Final = _LONG_SHIFTS + _LONG_BEFORE
+_LONG_SPANS: Final[Singles] = (
+    2.0 ** (_LONG_HALVES / HISTOGRAM_PER_OCTAVE) - 2.0 ** (-_LONG_HALVES / HISTOGRAM_PER_OCTAVE)
+).astype(np.float32)
+_LONG_BEFORE: Final = np.zeros(41, np.float32)
+_LONG_AFTER: Final = np.zeros(180, np.float32)
+"""Empty bins around those that are kept: they reach from an age of one second to any that there may be."""
+_BINS_PER_LOG: Final = HISTOGRAM_PER_OCTAVE / math.log(2.0)
+_LONG_PLACES: Final[Singles] = (_LONG_SHIFTS + len(_LONG_BEFORE) - 1 - _BINS_PER_LOG * math.log(BURST_S)).astype(
+    np.float32
+)
 _CLOCK_SPANS: Final = np.array([[60.0], [600.0], [3600.0]])
 _WEEK_MINUTES: Final = 60 * WEEK_SLOTS
 _WEEK: Final = np.arange(_WEEK_MINUTES)
@@ -73,7 +78,9 @@ _NO_GAP: Final = math.log(1e5)
 _CANDIDATES: Final = 8
 _MIDDLE_OF: Final = 16
 """Gaps that the usual one is the median of."""
-_WEIGHTS: Final[Floats] = np.stack([_fading(0.97), _fading(0.75), _fading(0.93)])
+_OWN_GAP: Final = np.float32(0.3)
+_OPEN_GAP: Final = np.float32(0.1)
+_WEIGHTS: Final[Singles] = np.stack([_fading(0.97), _fading(0.75), _fading(0.93)]).astype(np.float32)
 """Of the last gaps: slowly and quickly fading, and those after a gap like the last."""
 VARYING: Final = (
     "pooled",
@@ -126,35 +133,38 @@ def features(history: FunctionHistory, pooled: PooledHazard, edges: Floats) -> E
     at = edges[1:] + edges[:-1]
     at *= 0.5
     out = np.empty((len(VARYING), len(at)), np.float32)
-    gaps = history.gaps
     last = history.last_gaps(_MIDDLE_OF)
-    prior = pooled.hazard(history.bursts, at)
+    at_cell = at.astype(np.float32)
+    prior = pooled.hazard(history.bursts, at).astype(np.float32)
     out[0] = prior
-    _gap_estimates(out[1:10], gaps, at, prior)
-    _long_estimates(out[10:15], history, at, prior)
+    _gap_estimates(out[1:10], history.recent, at_cell, prior)
+    _long_estimates(out[10:15], history, at_cell, prior)
     _clock_estimates(out[15:19], history, at)
     middle_s = _median(last) if last else 0.0
-    out[19] = _phase(at, middle_s) if last else 20.0
-    np.add(at, 1.0, out=out[20], casting="same_kind")
-    np.divide(out[20], np.float32(history.longest_s), out=out[21])
+    if last:
+        _phase(out[19], at_cell, middle_s)
+    else:
+        out[19] = 20.0
+    np.add(at_cell, 1.0, out=out[20])
+    np.divide(out[20], history.longest_s, out=out[21])
     np.log(out, out=out)
     return Estimates(out, np.array(_constants(history, pooled, last, middle_s), np.float32))
 
 
-def _phase(at: Floats, middle_s: float) -> Floats:
+def _phase(out: Singles, at: Singles, middle_s: float) -> None:
     """How far the age lies from the next multiple of the usual gap, in widths of a window around it."""
-    turns = np.rint(at * (1.0 / middle_s))
-    np.maximum(turns, 1.0, out=turns)
-    turns *= middle_s
-    turns -= at
-    np.abs(turns, out=turns)
-    turns *= 1.0 / (0.02 * middle_s + 2.0)
-    np.minimum(turns, 20.0, out=turns)
-    turns += 0.2
-    return turns
+    np.multiply(at, 1.0 / middle_s, out=out)
+    np.rint(out, out=out)
+    np.maximum(out, 1.0, out=out)
+    out *= middle_s
+    out -= at
+    np.abs(out, out=out)
+    out *= 1.0 / (0.02 * middle_s + 2.0)
+    np.minimum(out, 20.0, out=out)
+    out += 0.2
 
 
-def _gap_estimates(out: NDArray[np.float32], gaps: Floats, at: Floats, prior: Floats) -> None:
+def _gap_estimates(out: Singles, gaps: Singles, at: Singles, prior: Singles) -> None:
     """Hazards from the last gaps one by one: how many ended near the age, of those that reached it."""
     count = len(gaps)
     if count == 0:
@@ -162,31 +172,31 @@ def _gap_estimates(out: NDArray[np.float32], gaps: Floats, at: Floats, prior: Fl
         out[7:] = 1.0
         return
     order = gaps.argsort()
-    bounds = np.empty((7, len(at)))
+    bounds = np.empty((7, len(at)), np.float32)
     widths = at * _KERNEL_SHARES
     np.maximum(widths, _KERNEL_LEAST_S, out=widths)
     np.subtract(at, widths, out=bounds[:3])
     np.add(at, widths, out=bounds[3:6])
     bounds[6] = at
     where = gaps.take(order).searchsorted(bounds)
-    spans = np.maximum(bounds[:3], 0.0)
+    spans = np.maximum(bounds[:3], 0.0, out=widths)
     np.subtract(bounds[3:6], spans, out=spans)
-    below = np.zeros((3, count + 1))
+    below = np.zeros((3, count + 1), np.float32)
     np.add.accumulate(_weights(gaps).take(order, axis=1), axis=1, out=below[:, 1:])
     mass = below.take(where, axis=1)  # of each weighing: what ended before each bound
-    low, near = mass[:, :3], mass[:, 3:6]
-    near -= low
+    left, near = mass[:, :3], mass[:, 3:6]
+    near -= left
     near += _seen_before(prior, spans, 0.3)
-    low -= below[:, -1:, None] + 0.3
-    low *= spans
-    near /= low
-    np.negative(near[0], out=out[:3], casting="same_kind")
-    np.negative(near[1:, :2], out=out[3:7].reshape(2, 2, -1), casting="same_kind")
-    total = below[:2, -1:] + 0.1
-    np.divide(total - mass[:2, 6], total, out=out[7:9], casting="same_kind")
+    np.subtract(below[:, -1:, None] + _OWN_GAP, left, out=left)
+    left *= spans
+    np.divide(near[0], left[0], out=out[:3])
+    np.divide(near[1:, :2], left[1:, :2], out=out[3:7].reshape(2, 2, -1))
+    total = below[:2, -1:] + _OPEN_GAP
+    np.subtract(total, mass[:2, 6], out=out[7:9])
+    out[7:9] /= total
 
 
-def _weights(gaps: Floats) -> Floats:
+def _weights(gaps: Singles) -> Singles:
     """Of each gap, in each of the weighings; in the last by how much the gap before it is like the last one."""
     weights = _WEIGHTS[:, -len(gaps) :].copy()
     weights[2, 0] *= 0.1
@@ -199,7 +209,7 @@ def _weights(gaps: Floats) -> Floats:
     return weights
 
 
-def _seen_before(prior: Floats, spans: Floats, weight: float) -> Floats:
+def _seen_before(prior: Singles, spans: Singles, weight: float) -> Singles:
     """Calls in each span as the platform's other functions have them, as so many gaps of one's own."""
     calls = prior * spans
     np.minimum(calls, 1.0, out=calls)
@@ -207,36 +217,31 @@ def _seen_before(prior: Floats, spans: Floats, weight: float) -> Floats:
     return calls
 
 
-def _long_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats, prior: Floats) -> None:
+def _long_estimates(out: Singles, history: FunctionHistory, at: Singles, prior: Singles) -> None:
     """Hazards from the long histogram, through kernels of half a bin, a third of an octave and an octave."""
-    counts = np.zeros(_LONG_BEFORE + HISTOGRAM_BINS + _LONG_AFTER)
-    counts[_LONG_BEFORE:-_LONG_AFTER] = history.histogram
-    below = np.zeros(len(counts) + 1)
-    np.add.accumulate(counts, out=below[1:])
-    place = np.maximum(at, 1.0)
-    place *= 1.0 / BURST_S
-    np.log2(place, out=place)
-    place *= HISTOGRAM_PER_OCTAVE
-    np.minimum(place, _LONG_MOST, out=place)
-    places = place + _LONG_PLACES
-    bins = places.astype(np.intp)
-    places -= bins
-    places *= counts.take(bins)
-    places += below.take(bins)  # gaps shorter than each bound
+    counts = np.concatenate((_LONG_BEFORE, history.histogram, _LONG_AFTER), dtype=np.float32)
+    below = np.add.accumulate(counts)  # gaps up to the end of each bin
+    place = np.log(at)
+    place *= _BINS_PER_LOG
+    bounds = place + _LONG_PLACES
+    ends = np.ceil(bounds)
+    bins = ends.astype(np.intp)
+    bounds -= ends
+    bounds *= counts.take(bins)
+    bounds += below.take(bins)  # gaps shorter than each
     total = float(below[-1])
     spans = at * _LONG_SPANS
-    low, near = places[:3], places[3:6]
-    near -= low
+    left, near = bounds[:3], bounds[3:6]
+    near -= left
     near += _seen_before(prior, spans, 0.5)
-    low -= total + 0.5
-    low *= spans
-    near /= low
-    np.negative(near, out=out[:3], casting="same_kind")
-    np.subtract(total + 0.1, places[6], out=out[4], casting="same_kind")
-    np.divide(out[4], np.float32(total + 0.1), out=out[3])
+    np.subtract(total + 0.5, left, out=left)
+    left *= spans
+    np.divide(near, left, out=out[:3])
+    np.subtract(total + 0.1, bounds[6], out=out[4])
+    np.divide(out[4], total + 0.1, out=out[3])
 
 
-def _clock_estimates(out: NDArray[np.float32], history: FunctionHistory, at: Floats) -> None:
+def _clock_estimates(out: Singles, history: FunctionHistory, at: Floats) -> None:
     """Calls per second over its life, in this minute of the hour, this part of day, this hour of week."""
     hours, days, weeks = history.spans(history.last_s)
     seen_s = max(history.last_s - history.first_s, 60.0)

@@ -8,6 +8,7 @@ and within ``LOG_LEAST`` and ``LOG_MOST``.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,13 @@ _RARE_SOFT: Final = 0.4
 _LONG_SOFT: Final = 0.3
 _AGE: Final = VARYING.index("age")
 Log = NDArray[np.float32]
+_CAUTION_SCALES: Final[Log] = np.array([[1.0 / _RARE_SOFT], [-1.0 / _LONG_SOFT], [1.0]], np.float32)
+_CAUTION_SHIFTS: Final[Log] = np.array(
+    [[-_RARE / _RARE_SOFT - math.log(_DOUBT)], [_LONG / _LONG_SOFT], [1.0]], np.float32
+)
+_CAUTION_LEAST: Final[Log] = np.array([[1.0 / _DOUBT], [1.0], [60.0 * math.e]], np.float32)
+"""doubt = _DOUBT / ((1 + exp((log hazard - _RARE) / _RARE_SOFT)) · (1 + exp((_LONG - log age) / _LONG_SOFT))), and what
+falls with age alone is -1 - log(age + 60)."""
 _FILE: Final = Path(__file__).with_name("hazard_net.json")
 
 
@@ -60,18 +68,18 @@ class HazardNet:
             float(numbers["bias"]),
         )
 
-    def log_hazard(self, estimates: Estimates) -> Floats:
+    def log_hazard(self, estimates: Estimates) -> Log:
         """In each cell."""
-        mixed = self._by_cell @ estimates.varying
+        mixed: Log = self._by_cell @ estimates.varying
         mixed += (self._same @ estimates.constant + self._bias)[:, None]
-        hidden, log_hazard = mixed[:-1], mixed[-1]
+        hidden = mixed[:-1]
+        log_hazard: Log = mixed[-1]
         np.maximum(hidden, 0.0, out=hidden)
         log_hazard += self._out @ hidden
         _be_cautious(log_hazard, estimates.varying[_AGE])
         np.maximum(log_hazard, LOG_LEAST, out=log_hazard)
         np.minimum(log_hazard, LOG_MOST, out=log_hazard)
-        result: Floats = log_hazard.astype(np.float64)
-        return result
+        return log_hazard
 
 
 def _be_cautious(log_hazard: Log, log_age: Log) -> None:
@@ -79,21 +87,16 @@ def _be_cautious(log_hazard: Log, log_age: Log) -> None:
 
     Few gaps are that long, so an estimate is mostly noise there, and a timer, which goes by age alone, would beat it.
     """
-    odds = np.empty((3, len(log_age)), np.float32)
-    rare, short, age = odds
-    np.subtract(log_hazard, _RARE, out=rare)
-    rare *= 1.0 / _RARE_SOFT
-    np.subtract(_LONG, log_age, out=short)
-    short *= 1.0 / _LONG_SOFT
-    age[:] = log_age
-    np.exp(odds, out=odds)
-    rare += 1.0
-    short += 1.0
-    rare *= short
-    age += 60.0
-    drawn = np.log(age, out=age)
-    drawn += 1.0
+    rows = np.empty((3, len(log_age)), np.float32)
+    rows[0] = log_hazard
+    rows[1:] = log_age
+    rows *= _CAUTION_SCALES
+    rows += _CAUTION_SHIFTS
+    np.exp(rows, out=rows)
+    rows += _CAUTION_LEAST
+    frequent, short, age = rows  # the product of the first two is one over the doubt
+    frequent *= short
+    drawn = np.log(age, out=age)  # less what falls with age alone
     drawn += log_hazard
-    drawn *= _DOUBT
-    drawn /= rare
+    drawn /= frequent
     log_hazard -= drawn

@@ -104,7 +104,12 @@ class FunctionHistory:
     @property
     def gaps(self) -> Floats:
         """The last gaps between bursts, oldest first; at most ``REMEMBERED``."""
-        return self._ring[max(self._size - REMEMBERED, 0) : self._size].astype(np.float64)
+        return self.recent.astype(np.float64)
+
+    @property
+    def recent(self) -> NDArray[np.float32]:
+        """The same, for reading alone."""
+        return self._ring[max(self._size - REMEMBERED, 0) : self._size]
 
     def last_gaps(self, count: int) -> list[float]:
         """At most ``count`` of them, oldest first."""
