@@ -209,9 +209,10 @@ def format_of(name: str) -> RowFormat:
     plain, _ = without_compression(name)
     suffix = os.path.splitext(plain)[1].lower()
     if suffix not in _SUFFIXES:
+        known = ", ".join(_SUFFIXES)
         raise InvalidInput(
             f"the suffix of {name} does not say what is in it",
-            hint=f"Give the format, or one of {', '.join(_SUFFIXES)}, and behind it .gz, .bz2, .xz or .zst if compressed.",
+            hint=f"Give the format, or one of {known} (with .gz, .bz2, .xz or .zst behind it if compressed).",
         )
     return _SUFFIXES[suffix]
 
