@@ -25,6 +25,11 @@ def trigger(name: str, namespace: str) -> Route:
     return Route("GET", _trigger(name), query={"namespace": namespace})
 
 
+def change_trigger(name: str, namespace: str, change: Mapping[str, object]) -> Route:
+    """Change what is named."""
+    return Route("PATCH", _trigger(name), query={"namespace": namespace}, body=dict(change))
+
+
 def trigger_action(name: str, namespace: str, action: str) -> Route:
     """``pause`` or ``resume``."""
     return Route("POST", f"{_trigger(name)}/{action}", query={"namespace": namespace})

@@ -208,9 +208,26 @@ def test_the_command_line_makes_pauses_and_deletes(
     stoker("create", "cli", "double", "--url-from", "BROKER", "--topic", "in", "--max-attempts", "5")
     assert "cli" in stoker("list")
     assert json.loads(stoker("show", "cli", "--json"))["max_attempts"] == 5
+    stoker("change", "cli", "--max-in-flight", "2")
+    shown = json.loads(stoker("show", "cli", "--json"))
+    assert (shown["max_in_flight"], shown["max_attempts"]) == (2, 5)
     stoker("pause", "cli")
     assert json.loads(stoker("show", "cli", "--json"))["state"] == "paused"
     stoker("resume", "cli")
     assert json.loads(stoker("show", "cli", "--json"))["state"] != "paused"
     stoker("delete", "cli")
     assert "cli" not in stoker("list")
+
+
+def test_a_change_takes_what_it_names_and_refuses_what_could_not_be(platform: RunningPlatform) -> None:
+    trigger = {"name": "changing", "function": "double", "url": "redis://127.0.0.1:1", "topic": "in", "paused": True}
+    with platform.client() as client:
+        client.post("/v1/triggers", json=trigger)
+        changed = client.patch("/v1/triggers/changing", json={"max_in_flight": 7}).json()
+        assert (changed["max_in_flight"], changed["max_attempts"], changed["state"]) == (7, 3, "paused")
+        assert client.patch("/v1/triggers/changing", json={"paused": False}).json()["state"] != "paused"
+        for wrong in ({"max_in_flight": 0}, {"max_attempts": 101}, {"topic": "other"}):
+            assert client.patch("/v1/triggers/changing", json=wrong).status_code == 422
+        assert client.get("/v1/triggers/changing").json()["max_in_flight"] == 7
+        client.delete("/v1/triggers/changing")
+        assert client.patch("/v1/triggers/changing", json={"max_in_flight": 8}).status_code == 404

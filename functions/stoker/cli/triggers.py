@@ -99,6 +99,20 @@ def show(name: str, namespace: str, as_json: bool) -> None:
     _show(ask(trigger_routes.trigger(name, namespace)), as_json)
 
 
+@triggers.command(epilog=examples("stoker triggers change orders --max-in-flight 128"))
+@click.argument("name")
+@_NAMESPACE
+@click.option("--max-in-flight", type=click.IntRange(1), help="Messages held at once.")
+@click.option("--max-attempts", type=click.IntRange(1), help="Runs of one message before it is a dead letter.")
+@json_option
+def change(name: str, namespace: str, as_json: bool, **given: int | None) -> None:
+    """Change the limits of trigger NAME; what runs ends first."""
+    wanted = {key: value for key, value in given.items() if value is not None}
+    if not wanted:
+        raise click.UsageError("give --max-in-flight or --max-attempts")
+    _show(ask(trigger_routes.change_trigger(name, namespace, wanted)), as_json)
+
+
 @triggers.command(epilog=examples("stoker triggers pause orders"))
 @click.argument("name")
 @_NAMESPACE

@@ -48,6 +48,14 @@ class TriggerSpec(Document):
     paused: bool = False
 
 
+class TriggerChange(Document):
+    """What to change; what is not named stays."""
+
+    max_in_flight: int | None = None
+    max_attempts: int | None = None
+    paused: bool | None = None
+
+
 @router.get("", summary="List triggers")
 async def list_triggers(platform: PlatformDep, namespace: DeployNamespace) -> Json:
     """By name, with what each does now."""
@@ -70,6 +78,19 @@ async def get_trigger(platform: PlatformDep, namespace: DeployNamespace, name: s
     return {**_document(platform, record), "lag": None if consumer is None else await consumer.lag()}
 
 
+@router.patch("/{name}", openapi_extra=takes(TriggerChange), summary="Change a trigger")
+async def change_trigger(request: Request, platform: PlatformDep, namespace: DeployNamespace, name: str) -> Json:
+    """Its limits, or whether it is paused; its messages in flight end first."""
+    change = await read_document(request, TriggerChange)
+    changed = await platform.triggers.change(
+        platform.triggers.get(namespace, name),
+        is_paused=change.paused,
+        max_in_flight=change.max_in_flight,
+        max_attempts=change.max_attempts,
+    )
+    return _document(platform, changed)
+
+
 @router.delete("/{name}", summary="Delete a trigger")
 async def delete_trigger(platform: PlatformDep, namespace: DeployNamespace, name: str) -> Json:
     """Its messages in flight end first; its group stays at the broker."""
@@ -82,14 +103,14 @@ async def delete_trigger(platform: PlatformDep, namespace: DeployNamespace, name
 async def pause_trigger(platform: PlatformDep, namespace: DeployNamespace, name: str) -> Json:
     """Its messages in flight end first."""
     record = platform.triggers.get(namespace, name)
-    return _document(platform, await platform.triggers.set_paused(record, is_paused=True))
+    return _document(platform, await platform.triggers.change(record, is_paused=True))
 
 
 @router.post("/{name}/resume", summary="Resume a trigger")
 async def resume_trigger(platform: PlatformDep, namespace: DeployNamespace, name: str) -> Json:
     """It goes on where it was."""
     record = platform.triggers.get(namespace, name)
-    return _document(platform, await platform.triggers.set_paused(record, is_paused=False))
+    return _document(platform, await platform.triggers.change(record, is_paused=False))
 
 
 @router.post("/{name}/events", summary="Post a CloudEvent")

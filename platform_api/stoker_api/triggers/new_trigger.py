@@ -55,10 +55,7 @@ def checked(new: NewTrigger) -> Kind:
     if len(new.url) > _LONGEST_URL:
         raise InvalidOption(f"url must have at most {_LONGEST_URL} characters, got {len(new.url)}")
     kind = kind_of(new.url)
-    if not 1 <= new.max_in_flight <= MOST_IN_FLIGHT:
-        raise InvalidOption(f"max_in_flight must be from 1 to {MOST_IN_FLIGHT}, got {new.max_in_flight}")
-    if not 1 <= new.max_attempts <= MOST_ATTEMPTS:
-        raise InvalidOption(f"max_attempts must be from 1 to {MOST_ATTEMPTS}, got {new.max_attempts}")
+    check_bounds(new.max_in_flight, new.max_attempts)
     if kind is Kind.HTTP:
         for option in _BROKER_ONLY:
             if getattr(new, option):
@@ -66,6 +63,14 @@ def checked(new: NewTrigger) -> Kind:
         return kind
     _check_topics(new, kind)
     return kind
+
+
+def check_bounds(max_in_flight: int, max_attempts: int) -> None:
+    """What may be changed later too; raises ``InvalidOption``."""
+    if not 1 <= max_in_flight <= MOST_IN_FLIGHT:
+        raise InvalidOption(f"max_in_flight must be from 1 to {MOST_IN_FLIGHT}, got {max_in_flight}")
+    if not 1 <= max_attempts <= MOST_ATTEMPTS:
+        raise InvalidOption(f"max_attempts must be from 1 to {MOST_ATTEMPTS}, got {max_attempts}")
 
 
 def record_of(

@@ -27,7 +27,7 @@ from stoker_api.triggers.address import redacted, without_secrets
 from stoker_api.triggers.cloud_events import read_event
 from stoker_api.triggers.consumer import Calls, Consumer
 from stoker_api.triggers.letters import call_body, reply_headers
-from stoker_api.triggers.new_trigger import NewTrigger, checked, record_of
+from stoker_api.triggers.new_trigger import NewTrigger, check_bounds, checked, record_of
 from stoker_api.triggers.ports import OpenSource, Source, SourceSpec
 from stoker_api.triggers.records import Kind, Message, Stats, TriggerRecord
 from stoker_runtime.clock import Clock
@@ -63,6 +63,7 @@ class Triggers:
         self._records: dict[tuple[str, str], TriggerRecord] = {}
         self._running: dict[str, tuple[Consumer, asyncio.Task[None]]] = {}
         self._stats: dict[str, Stats] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
         self._is_stopping = False
 
     async def __aenter__(self) -> Triggers:
@@ -103,23 +104,45 @@ class Triggers:
         self._start(record)
         return record
 
-    async def set_paused(self, record: TriggerRecord, *, is_paused: bool) -> TriggerRecord:
-        """Pause it (what runs ends first) or let it go on."""
-        changed = dataclasses.replace(record, is_paused=is_paused, updated_s=self._clock.now().timestamp())
-        await self._store.set_paused(changed)
-        self._records[record.namespace, record.name] = changed
-        if is_paused:
-            await self._halt(record.id)
-        else:
+    async def change(
+        self,
+        record: TriggerRecord,
+        *,
+        is_paused: bool | None = None,
+        max_in_flight: int | None = None,
+        max_attempts: int | None = None,
+    ) -> TriggerRecord:
+        """Change what is given; what runs ends first, under the old limits."""
+        async with self._changing(record):
+            before = self.get(record.namespace, record.name)
+            changed = dataclasses.replace(
+                before,
+                is_paused=before.is_paused if is_paused is None else is_paused,
+                max_in_flight=before.max_in_flight if max_in_flight is None else max_in_flight,
+                max_attempts=before.max_attempts if max_attempts is None else max_attempts,
+                updated_s=self._clock.now().timestamp(),
+            )
+            check_bounds(changed.max_in_flight, changed.max_attempts)
+            await self._store.change(changed)
+            self._records[record.namespace, record.name] = changed
+            is_same = (changed.max_in_flight, changed.max_attempts) == (before.max_in_flight, before.max_attempts)
+            if changed.is_paused or not is_same:
+                await self._halt(record.id)
             self._start(changed)
         return changed
 
     async def delete(self, record: TriggerRecord) -> None:
         """Forget it; its group stays at the broker, and a trigger of the same name goes on there."""
-        await self._store.delete(record)
-        self._records.pop((record.namespace, record.name), None)
-        await self._halt(record.id)
-        self._stats.pop(record.id, None)
+        async with self._changing(record):
+            await self._store.delete(record)
+            self._records.pop((record.namespace, record.name), None)
+            await self._halt(record.id)
+            self._stats.pop(record.id, None)
+        self._locks.pop(record.id, None)
+
+    def _changing(self, record: TriggerRecord) -> asyncio.Lock:
+        """One change at a time: a resume that came while a pause lets messages end would find it running still."""
+        return self._locks.setdefault(record.id, asyncio.Lock())
 
     # ---- look
 

@@ -43,9 +43,9 @@ class SqliteTriggerStore:
 
         await self._database.write(work)
 
-    async def set_paused(self, record: TriggerRecord) -> None:
-        """Write whether it is paused; raises ``NotFound``."""
-        await self._changing_one("set_paused", _row(record), record.name)
+    async def change(self, record: TriggerRecord) -> None:
+        """Write what may change of it; raises ``NotFound``."""
+        await self._changing_one("change", _row(record), record.name)
 
     async def delete(self, record: TriggerRecord) -> None:
         """Raises ``NotFound``."""

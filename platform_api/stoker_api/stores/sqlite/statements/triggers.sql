@@ -15,8 +15,10 @@ SELECT id, namespace, name, kind, function, ref, method, url_sealed, shown_url, 
     dead_letters, passed, start, max_in_flight, max_attempts, reply_type, is_paused, created_s, updated_s
 FROM triggers ORDER BY namespace, name
 
--- name: set_paused
-UPDATE triggers SET is_paused = :is_paused, updated_s = :updated_s WHERE id = :id
+-- name: change
+UPDATE triggers SET is_paused = :is_paused, max_in_flight = :max_in_flight, max_attempts = :max_attempts,
+    updated_s = :updated_s
+WHERE id = :id
 
 -- name: delete
 DELETE FROM triggers WHERE id = :id
