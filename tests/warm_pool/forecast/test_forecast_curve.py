@@ -40,6 +40,32 @@ def test_loaded_seconds_are_those_of_the_windows() -> None:
     assert curve().loaded_s(100.0, 30.0, 5.0) == 0.0
 
 
+@given(
+    logs=st.lists(st.floats(-18, 3), min_size=1, max_size=100),
+    price_s=st.floats(1.0, 1e7),
+    from_age_s=st.floats(0, 5000, width=32),
+    to_age_s=st.floats(0, 5000, width=32),
+)
+def test_what_is_worth_it_and_for_how_long_is_what_the_windows_say(
+    logs: list[float], price_s: float, from_age_s: float, to_age_s: float
+) -> None:
+    given_curve = Curve(0.0, np.arange(len(logs) + 1) * 60.0, np.array(logs))
+    windows = [window for window in given_curve.windows(price_s, 0.0) if window.start_s < to_age_s]
+    inside = [min(window.end_s, to_age_s) - max(window.start_s, from_age_s) for window in windows]
+    assert given_curve.loaded_s(price_s, from_age_s, to_age_s) == pytest.approx(sum(max(each, 0.0) for each in inside))
+    assert given_curve.is_worth(price_s, from_age_s) == any(
+        window.contains(from_age_s) for window in given_curve.windows(price_s, 0.0)
+    )
+
+
+def test_another_price_is_answered_anew() -> None:
+    one = curve()
+    assert one.is_worth(100.0, 5.0)
+    assert not one.is_worth(5.0, 5.0)
+    assert one.is_worth(100.0, 5.0)
+    assert one.after(2000.0).windows(100.0, 0.0)[0] == Window(2000.0, 2010.0)
+
+
 def test_expected_calls_sum_the_hazard() -> None:
     assert curve().expected_calls(0.0, 20.0) == pytest.approx(1.0 + 0.01, rel=0.01)
 

@@ -14,8 +14,14 @@ from stoker_pool.forecast.chains import Chains
 from stoker_pool.forecast.contest import Contest
 from stoker_pool.forecast.features import LONG_GRID, QUICK_GRID, SHORT_GRID, VARYING, ages, features
 from stoker_pool.forecast.hazard_net import HazardNet
-from stoker_pool.forecast.history import REMEMBERED, FunctionHistory
-from stoker_pool.forecast.pooled import PooledHazard, class_of
+from stoker_pool.forecast.history import (
+    BURST_S,
+    HISTOGRAM_BINS,
+    HISTOGRAM_PER_OCTAVE,
+    REMEMBERED,
+    FunctionHistory,
+)
+from stoker_pool.forecast.pooled import EDGES_S, PooledHazard, class_of
 from stoker_pool.forecast.prices import LEAST_PRICE_S, MOST_PRICE_S, PriceSearch, bounded, price_of
 
 
@@ -195,9 +201,40 @@ def test_open_gaps_lower_the_pooled_hazard() -> None:
     assert pooled.hazard(0, np.array([5000.0]))[0] < 0.2 * before
 
 
+@given(from_s=st.floats(0.0, 1e9), to_s=st.floats(0.0, 1e9))
+def test_each_second_of_waiting_is_counted_in_its_own_bin(from_s: float, to_s: float) -> None:
+    pooled, before = PooledHazard(), PooledHazard().exposure_s
+    pooled.note_waiting(5, from_s, to_s)
+    passed = np.clip(np.diff(np.minimum(EDGES_S, max(to_s, from_s)).clip(from_s)), 0.0, None)
+    assert pooled.exposure_s[class_of(5)] - before[class_of(5)] == pytest.approx(passed, abs=1e-3)
+
+
 @pytest.mark.parametrize(("gaps", "kind"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (10**9, 11)])
 def test_classes_double(gaps: int, kind: int) -> None:
     assert class_of(gaps) == kind
+
+
+def test_a_gap_is_regular_among_many_of_its_kind() -> None:
+    history = FunctionHistory(0.0)
+    for step in range(1, 16):
+        history.note(step * 300.0, 1)
+    assert not history.is_regular(300.0)  # too few to go by
+    history.note(16 * 300.0, 1)
+    assert history.is_regular(300.0)
+    assert history.is_regular(310.0)
+    assert not history.is_regular(360.0)
+
+
+def test_the_long_estimates_go_by_the_histogram_between_the_ends_of_its_bins() -> None:
+    history, pooled = FunctionHistory(0.0), PooledHazard()
+    for step in range(1, 41):
+        history.note(history.last_s + 20.0 * step, 1)
+    edges = ages(history)
+    bin_ends = BURST_S * 2.0 ** (np.arange(HISTOGRAM_BINS + 1) / HISTOGRAM_PER_OCTAVE)
+    below = np.concatenate([[0.0], np.cumsum(history.histogram.astype(np.float64))])
+    shorter = np.interp(np.log(0.5 * (edges[1:] + edges[:-1])), np.log(bin_ends), below)
+    left = np.exp(features(history, pooled, edges).varying[VARYING.index("long_left")])
+    assert left == pytest.approx(below[-1] + 0.1 - shorter, abs=2e-3)
 
 
 @given(gaps=st.lists(st.floats(15.0, 1e8), max_size=150))

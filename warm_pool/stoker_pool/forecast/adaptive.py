@@ -35,7 +35,7 @@ MOST_FUNCTIONS: Final = 20_000
 FARTHEST_S: Final = 1e11
 """A time beyond it (some 3,000 years) is none."""
 _CURVES: Final = 512
-_EXPECTED: Final = math.log(1.0 / 60.0)
+_EXPECTED: Final = math.log(1.0 / 300.0)
 _KEPT_GAPS: Final = 8
 _NEXT_USE_S: Final = 1800.0
 _SWEPT_AT_ONCE: Final = 2

@@ -20,6 +20,9 @@ _ROOM: Final = REMEMBERED + 16
 BURST_S: Final = 15.0
 """Calls closer than this are one burst."""
 BURST_HALF_S: Final = 5.0
+_ENOUGH_GAPS: Final = 16
+_ALIKE: Final = 0.05
+"""Two gaps that differ by no more than this share are of one kind."""
 _BURST_PRIOR: Final = 0.5
 _BURST_SHARE: Final = 0.2
 """Half a gap seen before any, ended within a burst with this chance."""
@@ -163,11 +166,11 @@ class FunctionHistory:
         self.swept_s = 0.0
 
     def is_regular(self, gap_s: float) -> bool:
-        """Much is known, and ``gap_s`` is one more like the last."""
-        if self._size < REMEMBERED:
+        """Enough is known, and ``gap_s`` is one more like the last."""
+        if self._size < _ENOUGH_GAPS:
             return False
         last_s = float(self._ring[self._size - 1])
-        return abs(gap_s - last_s) <= 0.05 * last_s + 2.0
+        return abs(gap_s - last_s) <= _ALIKE * last_s + 2.0
 
     def burst_hazards(self) -> tuple[float, float]:
         """Calls per second within ``BURST_HALF_S`` of the last, and then to ``BURST_S``; many while little is known."""
