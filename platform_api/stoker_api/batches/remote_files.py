@@ -5,6 +5,7 @@ The rule that must not break: what goes wrong comes out as an error of ours that
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, cast
@@ -17,6 +18,7 @@ from stoker_api.stores.failures import StorageFailed
 
 _SILENT_S: Final = 60.0
 """A web server that sends nothing for so long is given up; the whole of a file may take as long as it takes."""
+_GONE: Final = (404, 410)
 _MARKS: Final = (
     "ETag",
     "etag",
@@ -98,6 +100,9 @@ def _told(url: str, what: str = "read") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        away = _not_answered(error)
+        if away is not None:
+            raise _failed(url, what, away) from error
         raise NotFound(f"there is no {url}") from error
     except ImportError as error:
         raise InvalidInput(f"{url} cannot be {what}: {error}", hint="Install it beside the platform.") from error
@@ -106,7 +111,20 @@ def _told(url: str, what: str = "read") -> Iterator[None]:
     except ValueError as error:
         raise InvalidInput(f"{url} cannot be {what}: {error}") from error
     except Exception as error:  # whatever the store's own library raises: aiohttp's, botocore's, gcsfs's
-        raise StorageFailed(
-            f"{url} cannot be {what}: {type(error).__name__}: {error}",
-            hint="Is its server there, and does it let the platform in? What is done of a run is kept: resume it then.",
-        ) from error
+        raise _failed(url, what, error) from error
+
+
+def _not_answered(error: FileNotFoundError) -> BaseException | None:
+    """fsspec says of a web server that is down, or refuses, what it says of one that has no such file."""
+    cause = error.__cause__
+    if cause is None or getattr(cause, "status", None) in _GONE:
+        return None
+    is_of_http = type(cause).__module__.startswith("aiohttp")
+    return cause if is_of_http or isinstance(cause, (ConnectionError, asyncio.TimeoutError, TimeoutError)) else None
+
+
+def _failed(url: str, what: str, error: BaseException) -> StorageFailed:
+    return StorageFailed(
+        f"{url} cannot be {what}: {type(error).__name__}: {error}",
+        hint="Is its server there, and does it let the platform in? What is done of a run is kept: resume it then.",
+    )

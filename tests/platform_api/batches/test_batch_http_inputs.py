@@ -152,8 +152,28 @@ async def test_a_file_that_has_another_etag_is_another_file(rig: BatchRig, serve
 @pytest.mark.parametrize("status", [403, 500, 503])
 def test_a_server_that_refuses_is_told_of(server: DataServer, tmp_path: Path, status: int) -> None:
     server.status = status
-    with pytest.raises((StorageFailed, NotFound), match=r"in\.jsonl"):
+    with pytest.raises(StorageFailed, match=rf"in\.jsonl cannot be read.*{status}"):
         numbers(server, tmp_path, "in.jsonl")
+
+
+async def test_a_server_that_goes_down_pauses_the_run(rig: BatchRig, server: DataServer) -> None:
+    async with rig.running() as batches:
+        run = await held_run(rig, batches, server)
+        server.status = 503
+        server.gate.set()
+        record = await rig.ended(batches, run)
+        assert (record.state, (record.problem or {})["code"]) == (BatchState.PAUSED, "storage_failed")
+        server.status = 200
+        await batches.runner.resume(run)
+        assert (await rig.ended(batches, run)).state is BatchState.SUCCEEDED
+    assert rig.results() == [(number, 2 * number) for number in range(ROWS)]
+
+
+def test_nobody_at_the_address_is_told_of(tmp_path: Path) -> None:
+    with data_server() as gone:
+        pass
+    with pytest.raises(StorageFailed, match="cannot be read: ClientConnectorError"):
+        numbers(gone, tmp_path, "in.jsonl")
 
 
 def test_parquet_needs_ranges_and_says_so(server: DataServer, tmp_path: Path) -> None:
