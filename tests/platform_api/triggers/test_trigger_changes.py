@@ -86,6 +86,12 @@ def new(**changes: int) -> NewTrigger:
     return NewTrigger(name="t", function="f", url="redis://h", topic="in", **changes)
 
 
+async def until_written(triggers: Triggers, name: str) -> None:
+    """Whatever was asked for before is: writes are done in their order."""
+    other = NewTrigger(name=name, function="f", url="redis://h", topic="in", is_paused=True)
+    await triggers.create("default", other)
+
+
 async def test_a_resume_while_a_pause_lets_messages_end_consumes_again(tmp_path: Path) -> None:
     broker, calls = ListBroker(), GatedCalls()
     async with at_work(tmp_path, broker, calls) as triggers:
@@ -93,10 +99,12 @@ async def test_a_resume_while_a_pause_lets_messages_end_consumes_again(tmp_path:
         broker.waiting.put_nowait(Message(id="1", body=b"first"))
         assert await calls.next_body() == b"first"
         pausing = asyncio.ensure_future(triggers.change(record, is_paused=True))
+        await until_written(triggers, "after-the-pause")
         resuming = asyncio.ensure_future(triggers.change(record, is_paused=False))
-        broker.waiting.put_nowait(Message(id="2", body=b"second"))
+        await until_written(triggers, "after-the-resume")
         calls.gate.set()
         await asyncio.wait_for(asyncio.gather(pausing, resuming), LIMIT_S)
+        broker.waiting.put_nowait(Message(id="2", body=b"second"))
         assert await calls.next_body() == b"second"
         assert not triggers.get("default", "t").is_paused
 
