@@ -68,6 +68,8 @@ def test_a_long_time_without_calls_is_pointed_out() -> None:
         ("function,t,n\na,1,1.5\n", "n must be a whole number"),
         ("function,t,n\na,1,inf\n", "line 2 is no row"),
         ("function,t,d\na,1,-2\n", "d must be seconds >= 0"),
+        ("function,t,d\na,1,nan\n", "d must be seconds >= 0"),
+        ("function,t,n\na,1,nan\n", "line 2 is no row"),
         ("function,t\n,1\n", "names no function"),
     ],
     ids=lambda value: repr(value)[:30],
