@@ -113,6 +113,17 @@ def test_windows_that_change_at_every_look_never_make_it_flap(
     assert all(later - earlier >= load_s for earlier, later in itertools.pairwise(changes))
 
 
+def test_what_has_just_left_is_not_started_again_before_a_start_s_time_has_passed() -> None:
+    closed, opened = (Window(NOW_S, NOW_S + 100),), (Window(NOW_S, NOW_S + 900),)
+    left = step(idle(closed, at_s=100, ready=1), now_s=100.0)
+    assert left.desired == 0
+    for wait_s, desired in ((0.5, 0), (LOAD_S - 0.1, 0), (LOAD_S, 1)):
+        again = step(idle(opened, at_s=100 + wait_s), peaks=left.peaks, now_s=100.0 + wait_s)
+        assert again.desired == desired
+        assert again.look_again_s is not None
+        assert again.look_again_s <= max(LOAD_S - wait_s, 0.05) or again.desired
+
+
 @given(any_windows, st.floats(0.0, 20.0))
 def test_looking_only_when_told_to_is_enough(windows: Windows, load_s: float) -> None:
     at_s, peaks, current, starts = 0.0, Peaks(), 0, []

@@ -88,11 +88,11 @@ def test_what_is_long_past_no_longer_counts() -> None:
     assert search.price_s(1000.0) == pytest.approx(MOST_PRICE_S)
 
 
-@pytest.mark.parametrize("step_s", [-10.0, -40_000.0, 3e8], ids=["a little back", "back", "far ahead"])
+@pytest.mark.parametrize("step_s", [-10.0, -300_000.0, 3e8], ids=["a little back", "back", "far ahead"])
 def test_steps_of_the_clock_leave_it_going(step_s: float) -> None:
     search, curve = IdleSearch(), Curve.condensed(0.0, np.array([0.0, 1e5]), np.array([math.log(1 / 100.0)]))
     at_s = MONDAY_S
-    for minute in range(6 * 1440):
+    for minute in range(4 * 1440):
         at_s = MONDAY_S + 60.0 * minute + (step_s if minute >= 300 else 0.0)
         search.watch(at_s)
         search.note(curve, 0.0, 30.0)
