@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.prewarming import comparisons
 from benchmarks.prewarming.comparisons import AZURE, FIXED, GENTD, HISTOGRAMS, TRACES, Row
-from benchmarks.prewarming.decision_cost import kib_per_function, microseconds_per_invocation
+from benchmarks.prewarming.decision_cost import kib_per_function, microseconds
 from benchmarks.prewarming.replays import Replays
 from benchmarks.table import markdown, write_results
 from stoker_pool.simulation.chart import draw_svg
@@ -68,11 +68,14 @@ def decision_cost(folder: Path, traces: list[str]) -> list[Row]:
     rows: list[Row] = []
     for name in (name for name in traces if name != "servegen_large"):
         trace = read_trace(folder / f"{name}.npz")
+        took_us = microseconds(trace)
         rows.append(
             {
                 "trace": name,
                 "functions": len(trace.functions),
-                "CPU µs per invocation": f"{microseconds_per_invocation(trace):.1f}",
+                "invocations per row": f"{trace.calls / len(trace.times_s):.1f}",
+                "CPU µs per row": f"{took_us / len(trace.times_s):.0f}",
+                "CPU µs per invocation": f"{took_us / trace.calls:.1f}",
                 "KiB per function": f"{kib_per_function(trace):.2f}",
             }
         )

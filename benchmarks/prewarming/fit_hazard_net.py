@@ -1,10 +1,12 @@
 """Fits the weights that the forecast ships with, to all traces at once.
 
-    python -m benchmarks.prewarming.fit_hazard_net [--traces FOLDER] [--check | --write]
+    python -m benchmarks.prewarming.fit_hazard_net [--traces FOLDER] [--write]
 
-``--check`` fits to one half of the functions of each trace and prints the loss on the other half: what matters is that
-both are alike. The loss is proper for the rule "loaded where h >= 1 / T", with thresholds weighed by c ** -0.4, so that
-rare calls, whose cold starts cost most idle time to spare, count more than in a plain likelihood.
+It fits to each half of the functions of each trace, prints the loss on the other half (what matters is that both are
+alike), and then to all of them. ``--write`` writes all three: `hazard_net.json`, which ships, and `halves/`, by which
+`python -m benchmarks.prewarming` forecasts each half of the functions with weights fitted to the other. The loss is
+proper for the rule "loaded where h >= 1 / T", with thresholds weighed by c ** -0.4, so that rare calls, whose cold
+starts cost most idle time to spare, count more than in a plain likelihood.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.prewarming.comparisons import TRACES
-from benchmarks.prewarming.hazard_rows import Rows, rows_of
+from benchmarks.prewarming.cross_fitted import HALVES
+from benchmarks.prewarming.hazard_rows import Rows, joined, rows_of
+from benchmarks.prewarming.small_platforms import small_platforms
 from stoker_pool.forecast import hazard_net
 from stoker_pool.forecast.features import NAMES
 from stoker_pool.simulation.trace_files import read_trace
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = 24
-EPOCHS = 5
+EPOCHS = 80
 BATCH = 4096
 TILT = 0.4
 START = {"long_wide": 0.35, "context_mid": 0.35, "pooled": 0.3}
@@ -51,27 +55,29 @@ class Sample:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, default=ROOT.parent / "shared/traces")
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--check", action="store_true")
-    action.add_argument("--write", action="store_true")
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     rows = {}
     for name in TRACES:
         trace = read_trace(args.traces / f"{name}.npz")
         rows[name] = rows_of(trace, thinned=THINNED if name == "servegen_large" else 1)
         print(f"{name}: {len(rows[name].came)} cells, {rows[name].came.sum():.0f} calls", flush=True)
+    rows["small platforms"] = joined([rows_of(trace, skip=0.02) for trace in small_platforms()])
     middle = np.mean([part.estimates.mean(axis=0) for part in rows.values()], axis=0)
     spread = np.mean([part.estimates.std(axis=0) for part in rows.values()], axis=0) + 1e-3
-    if args.write:
-        whole = sample(rows, middle, spread, lambda owner: np.ones(len(owner), bool))
-        write(fit(whole, middle, spread), middle, spread)
-        return
-    for half in (0, 1):
-        weights = fit(sample(rows, middle, spread, lambda owner, half=half: owner % 2 != half), middle, spread)
+    fitted: dict[Path, Weights] = {}
+    for half, path in enumerate(HALVES):
+        fitted[path] = fit(sample(rows, middle, spread, lambda owner, half=half: owner % 2 != half), middle, spread)
         for name, part in rows.items():
             mine = sample({name: part}, middle, spread, lambda owner, half=half: owner % 2 != half)
             others = sample({name: part}, middle, spread, lambda owner, half=half: owner % 2 == half)
-            print(f"half {half}, {name}: loss {loss(weights, mine):.3f} fitted, {loss(weights, others):.3f} held out")
+            found = (loss(fitted[path], mine), loss(fitted[path], others))
+            print(f"for {path.stem} functions, {name}: loss {found[0]:.3f} fitted, {found[1]:.3f} held out", flush=True)
+    whole = sample(rows, middle, spread, lambda owner: np.ones(len(owner), bool))
+    fitted[Path(hazard_net.__file__).with_name("hazard_net.json")] = fit(whole, middle, spread)
+    if args.write:
+        for path, weights in fitted.items():
+            write(path, weights, middle, spread)
 
 
 def sample(rows: dict[str, Rows], middle: Array, spread: Array, chosen: Chosen) -> Sample:
@@ -154,7 +160,7 @@ def gradient(weights: Weights, data: Sample, chosen: NDArray[np.int64]) -> Weigh
     return {name: value + 1e-5 * weights[name] for name, value in slopes.items()}
 
 
-def write(weights: Weights, middle: Array, spread: Array) -> None:
+def write(path: Path, weights: Weights, middle: Array, spread: Array) -> None:
     """For raw estimates: what they were shifted and scaled by goes into the weights."""
     hidden = weights["hidden"] / spread[:, None]
     shift = middle / spread
@@ -166,7 +172,7 @@ def write(weights: Weights, middle: Array, spread: Array) -> None:
         "skip": _rounded(weights["skip"] / spread),
         "bias": float(weights["bias"] - shift @ weights["skip"]),
     }
-    path = Path(hazard_net.__file__).with_name("hazard_net.json")
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(numbers, separators=(",", ":")))
     print(f"wrote {path.name}")
 

@@ -5,6 +5,7 @@ Learning runs in the order of time over all functions, exactly as in the platfor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,21 @@ def rows_of(trace: Trace, *, skip: float = 0.2, thinned: int = 1, seed: int = 0)
         owners.append(np.full(len(part[1]), owner, np.int32))
     estimates, exposure_s, came, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Rows(estimates, exposure_s, came, weight, np.concatenate(owners))
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """As if of one trace; each part's functions are others."""
+    owners, functions = [], 0
+    for part in parts:
+        owners.append(part.owner + np.int32(functions))
+        functions += int(part.owner.max()) + 1
+    return Rows(
+        np.concatenate([part.estimates for part in parts]),
+        np.concatenate([part.exposure_s for part in parts]),
+        np.concatenate([part.came for part in parts]),
+        np.concatenate([part.weight for part in parts]),
+        np.concatenate(owners),
+    )
 
 
 class _Platform:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import multiprocessing
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.prewarming.cross_fitted import PREFIX, cross_fitted
 from stoker_pool.simulation.capacity import Capacity
 from stoker_pool.simulation.pareto import Point, curve
-from stoker_pool.simulation.policies import parse_policy
+from stoker_pool.simulation.policies import PolicySpec, parse_policy
 from stoker_pool.simulation.results import Results, results_of
 from stoker_pool.simulation.runs import Conditions, replay
 from stoker_pool.simulation.trace import Trace
@@ -26,6 +27,8 @@ class Task:
     slots: int = 0
     host_slots: int = 0
     load_s: float = 0.0
+    is_instant: bool = False
+    """Calls take no time."""
 
 
 class Replays:
@@ -51,15 +54,15 @@ class Replays:
         """Of a task that was run."""
         return self._found[task]
 
-    def point(self, trace: str, policy: str) -> Point:
+    def point(self, trace: str, policy: str, *, is_instant: bool = False) -> Point:
         """Cold share, and waste as a multiple of a fixed ten minutes."""
-        normal_idle_s = self._found[Task(trace, "fixed:600")].idle_s
-        found = self._found[Task(trace, policy)]
+        normal_idle_s = self._found[Task(trace, "fixed:600", is_instant=is_instant)].idle_s
+        found = self._found[Task(trace, policy, is_instant=is_instant)]
         return Point(found.idle_s / normal_idle_s, found.cold_share)
 
-    def curve(self, trace: str, policies: Sequence[str]) -> tuple[Point, ...]:
+    def curve(self, trace: str, policies: Sequence[str], *, is_instant: bool = False) -> tuple[Point, ...]:
         """Through all of them."""
-        return curve(self.point(trace, policy) for policy in policies)
+        return curve(self.point(trace, policy, is_instant=is_instant) for policy in policies)
 
     def _size(self, task: Task) -> int:
         return (self._folder / f"{task.trace}.npz").stat().st_size
@@ -67,16 +70,23 @@ class Replays:
 
 def _run(order: tuple[Path, Task]) -> tuple[Task, Results]:
     folder, task = order
-    trace = _trace(folder / f"{task.trace}.npz")
+    trace = _trace(folder / f"{task.trace}.npz", task.is_instant)
     capacity = None
     if task.slots:
         capacity = Capacity.of_slots(
             task.slots, host_slots=task.host_slots, load_s=task.load_s, host_load_s=task.load_s / 10
         )
     conditions = Conditions(load_s=task.load_s, capacity=capacity)
-    return task, results_of(task.policy, replay(trace, parse_policy(task.policy), conditions), 0.0)
+    return task, results_of(task.policy, replay(trace, _policy(task.policy), conditions), 0.0)
+
+
+def _policy(text: str) -> PolicySpec:
+    if text.startswith(PREFIX):
+        return cross_fitted(float(text.removeprefix(PREFIX)))
+    return parse_policy(text)
 
 
 @functools.lru_cache(maxsize=1)
-def _trace(path: Path) -> Trace:
-    return read_trace(path)
+def _trace(path: Path, is_instant: bool) -> Trace:
+    trace = read_trace(path)
+    return replace(trace, durations_s=[0.0] * len(trace.durations_s)) if is_instant else trace

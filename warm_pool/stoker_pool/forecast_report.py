@@ -110,6 +110,7 @@ def _expected(warmth: Warmth, function: str, from_s: float) -> float:
     return sum(warmth.forecast.hazard(function, at_s) for at_s in instants) * step_s
 
 
+# Asked after the hazards of the next hours, for which a forecast works out all of its windows.
 def _windows(warmth: Warmth, function: str, scaling: Scaling, now_s: float) -> tuple[Reason, ...]:
     forecast = warmth.forecast_windows(function, scaling, now_s)
     reasons = [Reason("forecast", window) for window in forecast]

@@ -59,6 +59,24 @@ def test_a_timer_is_let_go_and_comes_back_in_time(period_s: float) -> None:
     assert loaded_s(tuple(first_period)) < 0.5 * period_s
 
 
+def test_just_after_a_call_only_what_is_sure_is_said_and_then_the_rest() -> None:
+    random.seed(7)
+    learner = policy(3000.0)
+    at_s, went_on = MONDAY_S, 0
+    for _ in range(60):
+        at_s += random.expovariate(1 / 100.0) + 16.0
+        learner.note_calls("default/chat", at_s)
+        near = learner.windows("default/chat", at_s)
+        assert is_loaded(near, at_s)
+        rest = learner.windows("default/chat", near[0].end_s)
+        if rest and rest[0].start_s == near[0].end_s:
+            went_on += 1
+            whole = learner.windows("default/chat", at_s)
+            assert whole[0].end_s == rest[0].end_s
+            assert is_loaded(whole, near[0].end_s)
+    assert went_on > 10
+
+
 def test_a_function_never_called_has_no_windows() -> None:
     assert policy().windows("default/new", MONDAY_S) == ()
     assert policy().next_use_rate("default/new", MONDAY_S) == 0.0

@@ -37,6 +37,7 @@ FARTHEST_S: Final = 1e11
 _CURVES: Final = 512
 _EXPECTED: Final = math.log(1.0 / 300.0)
 _KEPT_GAPS: Final = 8
+_OLD_GAPS: Final = 3
 _NEXT_USE_S: Final = 1800.0
 _SWEPT_AT_ONCE: Final = 2
 _SWEEP_STEP_S: Final = 60.0
@@ -135,7 +136,10 @@ class AdaptivePolicy:
     # --- what it says -------------------------------------------------------------------------------------------------
 
     def windows(self, function: str, now_s: float) -> Windows:
-        """When to be loaded from ``now_s`` on, for as long as no other call comes."""
+        """When to be loaded from ``now_s`` on, for as long as no other call comes; the first part of it just after one.
+
+        Most gaps end within that part, and then nothing more was to be estimated.
+        """
         history = self._functions.get(function)
         if history is None or not -FARTHEST_S < now_s < FARTHEST_S:
             return ()
@@ -145,7 +149,8 @@ class AdaptivePolicy:
             idle_s = max(self._idle_s.get(function, history.last_s), history.last_s)
             windows: Windows = (Window(now_s, idle_s + TIMER_S),) if now_s < idle_s + TIMER_S else ()
         else:
-            windows = self._curve(function, history).windows(price_s, now_s)
+            windows = self._near_window(function, history, price_s, now_s)
+            windows = windows or self._curve(function, history).windows(price_s, now_s)
         return windows if led is None else merged((*windows, led))
 
     def take_moved(self) -> frozenset[str]:
@@ -254,8 +259,8 @@ class AdaptivePolicy:
 
     def _end_gap(self, function: str, history: FunctionHistory, at_s: float, count: int) -> None:
         """A call after a gap: what was forecast for it is judged, then learned from."""
-        curve = self._curve(function, history)
         gap_s = at_s - history.last_s
+        curve = self._curve(function, history, to_age_s=gap_s)
         log_hazard, price_s = curve.log_hazard_at(gap_s), self.price_s(function)
         busy_s = min(max(self._idle_s.get(function, history.last_s) - history.last_s, 0.0), gap_s)
         self._contests.setdefault(function, Contest()).note(
@@ -272,6 +277,9 @@ class AdaptivePolicy:
             self._pool_price.note(at_s, math.exp(-log_hazard), count)
         if log_hazard > _EXPECTED and curve.kept < _KEPT_GAPS and history.is_regular(gap_s):
             curve.kept += 1  # nothing was learned that would change it
+        elif gap_s < curve.sure_s(price_s) and curve.kept < _OLD_GAPS:
+            curve.kept += 1
+            curve.is_old = True
         else:
             del self._curves[function]
         self._pooled.note_gap(history.bursts, history.swept_s, gap_s)
@@ -303,22 +311,32 @@ class AdaptivePolicy:
             return None
         return self._searches.setdefault(function, PriceSearch())
 
-    def _curve(self, function: str, history: FunctionHistory) -> Curve:
-        """The forecast since the last call; kept for those asked for last."""
+    def _near_window(self, function: str, history: FunctionHistory, price_s: float, now_s: float) -> Windows:
+        """As far as the curve of an earlier gap is sure of; empty where that is over, or the curve is of this gap."""
         curve = self._curves.get(function)
-        if curve is None:
-            edges = ages(history)
-            log_hazard = self._net.log_hazard(features(history, self._pooled, edges))
-            near, then = history.burst_hazards()  # the network knows gaps between bursts alone
-            log_hazard[edges[:-1] < BURST_S] = math.log(then)
-            log_hazard[edges[:-1] < BURST_HALF_S] = math.log(near)
-            curve = Curve.condensed(history.last_s, edges, log_hazard)
-            if len(self._curves) >= _CURVES:
+        if curve is None or not curve.is_old:
+            return ()
+        end_s = history.last_s + curve.sure_s(price_s)
+        return (Window(now_s, end_s),) if now_s < end_s else ()
+
+    def _curve(self, function: str, history: FunctionHistory, to_age_s: float = math.inf) -> Curve:
+        """The forecast since the last call; kept for those asked for last. An old one where it is sure so far."""
+        curve = self._curves.get(function)
+        if curve is None or (curve.is_old and to_age_s >= curve.sure_s(self.price_s(function))):
+            curve = self._curves[function] = self._estimated(history)
+            if len(self._curves) > _CURVES:
                 del self._curves[next(iter(self._curves))]
-            self._curves[function] = curve
         elif curve.from_s != history.last_s:  # later calls of the same burst: the same forecast, from the last on
             curve = self._curves[function] = curve.after(history.last_s)
         return curve
+
+    def _estimated(self, history: FunctionHistory) -> Curve:
+        edges = ages(history)
+        log_hazard = self._net.log_hazard(features(history, self._pooled, edges))
+        near, then = history.burst_hazards()  # the network knows gaps between bursts alone
+        log_hazard[edges[:-1] < BURST_S] = math.log(then)
+        log_hazard[edges[:-1] < BURST_HALF_S] = math.log(near)
+        return Curve.condensed(history.last_s, edges, log_hazard)
 
     def _is_away(self, function: str, at_s: float) -> bool:
         """Its own past does not have it loaded. One without a forecast at hand was not asked for in a long time."""

@@ -18,17 +18,22 @@ from stoker_pool.forecast.policy import Window, Windows
 
 MOST_WINDOWS: Final = 48
 _PER_LOG: Final = 10.0
+_SURE_SHARE: Final = 0.75
+_LEAST_SURE_S: Final = 45.0
+_LONGEST_SURE_S: Final = 600.0
 
 
 class Curve:
     """``log_hazard[k]`` holds from ``edges[k]`` to ``edges[k + 1]`` seconds after ``from_s``; kept small."""
 
-    __slots__ = ("_price_s", "_turns", "edges", "from_s", "kept", "log_hazard")
+    __slots__ = ("_price_s", "_turns", "edges", "from_s", "is_old", "kept", "log_hazard")
 
     def __init__(self, from_s: float, edges: Floats | NDArray[np.float32], log_hazard: Floats | NDArray[np.float16]):
         self.from_s = from_s
         self.kept = 0
         """For how many gaps it was not made anew."""
+        self.is_old = False
+        """A gap has ended since it was made: good enough for the ages that it is sure of, and no further."""
         self.edges = edges.astype(np.float32, copy=False)
         self.log_hazard = log_hazard.astype(np.float16, copy=False)
         self._price_s = math.nan
@@ -47,7 +52,7 @@ class Curve:
     def after(self, from_s: float) -> Curve:
         """The same, from a later call on."""
         same = Curve(from_s, self.edges, self.log_hazard)
-        same.kept = self.kept
+        same.kept, same.is_old = self.kept, self.is_old
         same._price_s, same._turns = self._price_s, self._turns
         return same
 
@@ -65,6 +70,13 @@ class Curve:
         bounds = [age_s + self.from_s for age_s in self._turns_at(price_s)]
         pairs = zip(bounds[::2], bounds[1::2], strict=True)
         return tuple([Window(max(start, now_s), end) for start, end in pairs if end > max(start, now_s)][:MOST_WINDOWS])
+
+    def sure_s(self, price_s: float) -> float:
+        """Up to this age it was so clearly worth being loaded that one more gap, a shorter one, changes nothing."""
+        turns = self._turns_at(price_s)
+        if not turns or turns[0] > 0.0 or turns[1] < _LEAST_SURE_S:
+            return 0.0
+        return min(_SURE_SHARE * turns[1], _LONGEST_SURE_S)
 
     def loaded_s(self, price_s: float, from_age_s: float, to_age_s: float) -> float:
         """Seconds between the ages that the windows of a price cover."""

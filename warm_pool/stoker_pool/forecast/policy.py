@@ -36,7 +36,10 @@ class WarmthPolicy(Protocol):
         """The last call in flight has ended."""
 
     def windows(self, function: str, now_s: float) -> Windows:
-        """When to be loaded from ``now_s`` on, for as long as no other call comes."""
+        """When to be loaded from ``now_s`` on, for as long as no other call comes.
+
+        It may be the first part of that: ask again at the end of the last window.
+        """
 
     def forget(self, function: str) -> None:
         """The function was deleted."""

@@ -255,7 +255,7 @@ class Engine:
     def _check(self, owner: int, function: _Function, at_s: float) -> None:
         """Idle, or not there: should it be there, and when is the next time to ask?"""
         windows = function.windows
-        if windows is None or at_s - function.asked_s > _ASKED_AGAIN_S:
+        if windows is None or at_s - function.asked_s > _ASKED_AGAIN_S or (windows and windows[-1].end_s <= at_s):
             windows = function.windows = self._policy.windows(function.name, at_s)
             function.asked_s = at_s
         upcoming_s = self._upcoming_s[owner]
