@@ -38,7 +38,7 @@ _CURVES: Final = 512
 _EXPECTED: Final = math.log(1.0 / 300.0)
 _KEPT_GAPS: Final = 8
 _OLD_GAPS: Final = 3
-_NEXT_USE_S: Final = 1800.0
+_NEXT_USE_S: Final = 900.0
 _SWEPT_AT_ONCE: Final = 2
 _SWEEP_STEP_S: Final = 60.0
 
@@ -334,8 +334,9 @@ class AdaptivePolicy:
         edges = ages(history)
         log_hazard = self._net.log_hazard(features(history, self._pooled, edges))
         near, then = history.burst_hazards()  # the network knows gaps between bursts alone
-        log_hazard[edges[:-1] < BURST_S] = math.log(then)
-        log_hazard[edges[:-1] < BURST_HALF_S] = math.log(near)
+        first, later = edges.searchsorted((BURST_HALF_S, BURST_S))
+        log_hazard[:first] = math.log(near)
+        log_hazard[first:later] = math.log(then)
         return Curve.condensed(history.last_s, edges, log_hazard)
 
     def _is_away(self, function: str, at_s: float) -> bool:
