@@ -21,7 +21,11 @@ FIXED: Final = tuple(
     f"fixed:{seconds}"
     for seconds in (30, 60, 90, 120, 180, 240, 300, 420, 510, 600, 720, 900, 1200, 1800, 2700, 3600, 5400, 7200, 14400)
 )
-PRICES_S: Final = (150, 600, 1200, 2400, 4800, 9600, 19200, 40000, 80000, 160000, 600000)
+PRICES_S: Final = (
+    150, 300, 425, 600, 850, 1200, 1700, 2400, 3400, 4800, 6800, 9600, 13_600, 19_200, 27_200, 40_000, 80_000, 160_000,
+    600_000,
+)  # fmt: skip
+"""As many as there are timers: between two settings of a policy, a straight line is all that is claimed."""
 LARGE_PRICES_S: Final = (600, 2400, 4800, 9600, 40000, 160000)
 """Each replay of two weeks and 961,081 rows takes minutes."""
 OURS: Final = PREFIX

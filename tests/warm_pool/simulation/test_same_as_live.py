@@ -84,9 +84,9 @@ class TimedBackend(FakeBackend):
         return replica
 
 
-async def live_moves(trace: Trace, forecast: Forecast, bundles: Bundles) -> list[Move]:
+async def live_moves(trace: Trace, forecast: Forecast, bundles: Bundles, least_away_s: float = 0.0) -> list[Move]:
     backend = TimedBackend()
-    async with fake_pool(backend, forecast=forecast, least_away_s=0.0) as (pool, timers):
+    async with fake_pool(backend, forecast=forecast, least_away_s=least_away_s) as (pool, timers):
         backend.timers = timers
         plans = {function: plan_of(bundles, function) for function in trace.functions}
         for plan in plans.values():
@@ -122,9 +122,9 @@ def plan_of(bundles: Bundles, function: str) -> RevisionPlan:
     return bundles.plan(f"async def {name}(x):\n    return x\n", name, concurrency=1000, scaling=scaling)
 
 
-def simulated_moves(trace: Trace, forecast: Forecast) -> list[Move]:
+def simulated_moves(trace: Trace, forecast: Forecast, least_away_s: float = 0.0) -> list[Move]:
     moves: list[Move] = []
-    replay = Replay(load_s=LOAD_S, warm_up_share=0.0)
+    replay = Replay(load_s=LOAD_S, warm_up_share=0.0, least_away_s=least_away_s)
     Engine(trace, forecast, replay, on_move=lambda *move: moves.append(move)).run()
     return moves
 
@@ -171,11 +171,12 @@ CASES += [(Adaptive, name, rows) for name, rows in ALONE.items()]
 @pytest.mark.parametrize(
     ("policy", "rows"), [case[::2] for case in CASES], ids=[f"{case[0].__name__}: {case[1]}" for case in CASES]
 )
+@pytest.mark.parametrize("least_away_s", [0.0, 30.0])
 async def test_both_start_and_stop_the_same_replicas_at_the_same_instants(
-    policy: Callable[[], Forecast], rows: list[Row]
+    policy: Callable[[], Forecast], rows: list[Row], least_away_s: float
 ) -> None:
-    live = in_order(await live_moves(both(rows), policy(), Bundles()))
-    simulated = in_order(simulated_moves(both(rows), policy()))
+    live = in_order(await live_moves(both(rows), policy(), Bundles(), least_away_s))
+    simulated = in_order(simulated_moves(both(rows), policy(), least_away_s))
     assert [move[:2] for move in live] == [move[:2] for move in simulated]
     assert len(live) > 4
     assert max(abs(mine[2] - theirs[2]) for mine, theirs in zip(live, simulated, strict=True)) < TOLERANCE_S

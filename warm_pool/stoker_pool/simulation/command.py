@@ -47,6 +47,7 @@ class Asked:
     host_slots: int
     load_time: float
     host_load_time: float | None
+    least_away: float
     warm_up: float
     price: float | None
     target: float | None
@@ -69,7 +70,9 @@ class Asked:
             )
         elif self.host_slots:
             raise click.UsageError("--host-slots needs --slots or --memory-mib: without them nothing ever leaves")
-        return Conditions(load_s=self.load_time, warm_up_share=self.warm_up, capacity=capacity)
+        return Conditions(
+            load_s=self.load_time, least_away_s=self.least_away, warm_up_share=self.warm_up, capacity=capacity
+        )
 
     def adaptive(self) -> PolicySpec | None:
         """What a plain ``--policy adaptive`` means; None: the default price."""
@@ -109,6 +112,7 @@ class Asked:
 @click.option("--host-slots", type=click.IntRange(0), default=0, help="Host memory for so many that left the device.")
 @click.option("--load-time", type=_SECONDS, default=0.0, show_default=True, help="Seconds that a start takes.")
 @click.option("--host-load-time", type=_SECONDS, help="Seconds of a start from host memory [default: a tenth].")
+@click.option("--least-away", type=_SECONDS, default=0.0, show_default=True, help="STOKER_POOL_LEAST_AWAY_S, seconds.")
 @click.option("--price", type=click.FloatRange(0, min_open=True), help="Idle seconds that one cold start is worth.")
 @click.option("--target", type=click.FloatRange(0, 1, min_open=True), help="Share of calls that may start cold.")
 @click.option("--warmth", type=click.Choice(WARMTHS), help="The same in a word.")

@@ -71,6 +71,8 @@ class Replay:
     """How a trace is replayed."""
 
     load_s: float = 0.0
+    least_away_s: float = 0.0
+    """A replica that is due back within so long is not let go."""
     warm_up_share: float = 0.4
     """The first part of the trace trains, and is not scored."""
     is_thrifty: bool = True
@@ -272,6 +274,7 @@ class Engine:
             self._load_s(owner, at_s),
             ready=int(function.is_ready),
             starting=int(function.is_loaded and not function.is_ready),
+            least_away_s=self._replay.least_away_s,
         )
         function.peaks = decision.peaks
         if function.is_ready and decision.desired < 1 and self._replay.is_thrifty:

@@ -26,6 +26,8 @@ class Conditions:
     """What holds for every policy of a run."""
 
     load_s: float = 0.0
+    least_away_s: float = 0.0
+    """The platform's setting of that name."""
     warm_up_share: float = 0.4
     capacity: Capacity | None = None
 
@@ -44,6 +46,7 @@ def replay(trace: Trace, spec: PolicySpec, conditions: Conditions, on_progress: 
         policy,
         Replay(
             load_s=conditions.load_s,
+            least_away_s=conditions.least_away_s,
             warm_up_share=conditions.warm_up_share,
             is_forecast=spec.is_forecast,
             # a policy that knows who leaves keeps what it has until the room is needed

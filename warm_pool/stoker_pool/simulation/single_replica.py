@@ -41,6 +41,7 @@ def when_idle(
     *,
     ready: int,
     starting: int,
+    least_away_s: float,
 ) -> Decision:
     """No call is there."""
     view = ScalerView(
@@ -51,6 +52,7 @@ def when_idle(
         idle_s=idle_s,
         windows=windows,
         now_unix_s=now_s,
+        least_away_s=least_away_s,
     )
     return decide(view, limits, peaks, _SCALE_DOWN_WINDOW_S, now_s)
 
