@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stoker.options import Scaling
@@ -200,7 +200,7 @@ def test_a_budget_caps_what_a_target_asks_for() -> None:
         prices[name] = policy.price_s("a")
     assert prices["both"] == pytest.approx(prices["budget"])
     assert prices["both"] < prices["target"]
-    assert prices["ample"] == pytest.approx(prices["loose"], rel=0.45)  # a step of the grid of prices
+    assert prices["ample"] == prices["loose"]
 
 
 def test_functions_that_never_come_back_count_too_unless_their_call_still_runs() -> None:
@@ -238,6 +238,7 @@ def test_the_price_rests_between_looks(calls: list[tuple[float, int, float]], ta
 
 
 @settings(max_examples=10, deadline=None)
+@example(first_s=208.0, seed=19)
 @given(first_s=st.floats(LEAST_PRICE_S, MOST_PRICE_S), seed=st.integers(0, 100))
 def test_the_price_in_force_does_not_feed_the_search(first_s: float, seed: int) -> None:
     found = []

@@ -277,7 +277,7 @@ class AdaptivePolicy:
             self._pool_price.note(at_s, math.exp(-log_hazard), count)
         if log_hazard > _EXPECTED and curve.kept < _KEPT_GAPS and history.is_regular(gap_s):
             curve.kept += 1  # nothing was learned that would change it
-        elif gap_s < curve.sure_s(price_s) and curve.kept < _OLD_GAPS:
+        elif not self._is_searched(function) and curve.kept < _OLD_GAPS and gap_s < curve.sure_s(price_s):
             curve.kept += 1
             curve.is_old = True
         else:
@@ -304,6 +304,10 @@ class AdaptivePolicy:
         idle_s = self._idle_s.get(function, -math.inf)
         if idle_s >= history.last_s:
             price.note_open(function, self._curve(function, history), idle_s - history.last_s, age_s)
+
+    def _is_searched(self, function: str) -> bool:
+        """Its price is being found: what is counted for that must not depend on the price in force."""
+        return function in self._of_pool or function in self._searches
 
     def _search(self, function: str) -> PriceSearch | None:
         scaling = self._scalings.get(function)
