@@ -329,3 +329,20 @@ def test_a_burst_costs_next_to_nothing() -> None:
     for step in range(20_000):
         learner.note_calls("default/hot", MONDAY_S + step * 0.01)
     assert (time.process_time() - began_s) / 20_000 < 1e-3  # far above what it takes: a guard, not a measurement
+
+
+def test_a_target_counts_calls_within_seconds_of_each_other_too() -> None:
+    random.seed(11)
+    learner = AdaptivePolicy()
+    learner.set_scaling("default/chat", Scaling(keep_alive_s="adaptive", cold_start_target=0.01))
+    at_s, calls, cold = MONDAY_S, 0, 0
+    for step in range(4000):
+        gap_s = random.uniform(8.0, 14.0) if random.random() < 0.2 else 60.0
+        windows = learner.windows("default/chat", at_s + 0.001)
+        at_s += gap_s
+        if step >= 1000:
+            calls += 1
+            cold += not is_loaded(windows, at_s)
+        learner.note_calls("default/chat", at_s)
+        learner.note_idle("default/chat", at_s)
+    assert cold <= 0.015 * calls

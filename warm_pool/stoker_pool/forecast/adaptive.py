@@ -105,12 +105,9 @@ class AdaptivePolicy:
         if history is None:
             self._begin(function, at_s, count)
         elif at_s - history.last_s < BURST_S:
-            if function in self._of_pool:
+            if self._is_searched(function):
                 self._note_near(function, history, at_s, count)
             history.note(at_s, count)
-            search = self._search(function)
-            if search is not None:
-                search.note(None, count)
         else:
             self._end_gap(function, history, at_s, count)
 
@@ -291,10 +288,18 @@ class AdaptivePolicy:
         self._moved.update(self._chains.note_burst(function, at_s, self._is_away))
 
     def _note_near(self, function: str, history: FunctionHistory, at_s: float, count: int) -> None:
-        assert self._pool_price is not None
+        """One more call of a burst: it too is cold where the price was below one over the hazard, and nothing ran."""
+        curve = self._curves.get(function)
         idle_s = at_s - max(self._idle_s.get(function, history.last_s), history.last_s)
-        self._pool_price.note_near(self._curves.get(function), idle_s)
-        self._pool_price.note(at_s, None, count)
+        critical_s = None
+        if curve is not None and idle_s > 0.0:
+            critical_s = math.exp(-curve.log_hazard_at(at_s - history.last_s))
+        search = self._search(function)
+        if search is not None:
+            search.note(critical_s, count)
+        elif self._pool_price is not None:
+            self._pool_price.note_near(curve, idle_s)
+            self._pool_price.note(at_s, critical_s, count)
 
     def _note_open(self, function: str, history: FunctionHistory, age_s: float) -> None:
         """The pool's price hears of a gap that has not ended, unless a call is in flight."""
@@ -307,7 +312,7 @@ class AdaptivePolicy:
 
     def _is_searched(self, function: str) -> bool:
         """Its price is being found: what is counted for that must not depend on the price in force."""
-        return function in self._of_pool or function in self._searches
+        return function in self._of_pool or self._search(function) is not None
 
     def _search(self, function: str) -> PriceSearch | None:
         scaling = self._scalings.get(function)
